@@ -126,12 +126,12 @@ class EmbeddingSet:
                 raise ValueError(f"{name} has shape {column.shape}, expected ({n},)")
 
     def __len__(self) -> int:
-        return self.features.shape[0]
+        return int(self.features.shape[0])
 
     @property
     def dim(self) -> int:
         """D, the number of features."""
-        return self.features.shape[1]
+        return int(self.features.shape[1])
 
 
 # --------------------------------------------------------------------------------------------- metrics
