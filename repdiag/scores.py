@@ -1,0 +1,214 @@
+"""Per-sample scores that claim to tell which samples a classifier will get wrong.
+
+Every score is oriented so that *high means trustworthy*, and is NaN where it is undefined. Q-Score's paper
+compares with no other predictor; here they all stand trial by the same AUROC. Adding a score is one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from repdiag.kernels import kmeans, rows
+from repdiag.kernels.rows import Doubles
+from repdiag.types import Need, Status
+from repdiag.workspace import Skip, Workspace
+
+KALIBHAT = "Kalibhat et al. 2024, arXiv 2203.01881v6"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A per-sample score: what it is, where it comes from, and the function that computes it."""
+
+    name: str
+    title: str
+    formula: str
+    source: str
+    status: Status
+    compute: Callable[[Workspace], Doubles]
+    needs: frozenset[Need] = frozenset()
+    labeled: bool = False  # needs labels itself: a ceiling to compare with, never a label-free predictor
+
+    def values(self, ws: Workspace) -> Doubles:
+        """The score of each evaluated sample (N,) float64; raises Skip."""
+        ws.demand(self.needs)
+        memo: dict[str, Doubles] = ws.__dict__.setdefault("_scores", {})
+        if self.name not in memo:
+            memo[self.name] = self.compute(ws)
+        return memo[self.name]
+
+
+def _activations(ws: Workspace) -> dict[str, Doubles]:
+    """Everything that needs L_i, in one pass over the rows."""
+    memo: dict[str, dict[str, Doubles]] = ws.__dict__
+    if "_activations" in memo:
+        return memo["_activations"]
+    n, selected = len(ws), ws.activation.selected
+    out = {key: np.full(n, np.nan) for key in ("q_score", "q_score_all", "max_z", "qscore_v1")}
+    out["active_features"], out["active_all"] = np.zeros(n), np.zeros(n)
+    for b in rows.blocks(n, ws.dim * 32):
+        h = ws.x[b].astype(np.float64)
+        mean, std = h.mean(1), h.std(1)
+        fires = ws.fires(ws.x[b])
+        above = h - mean[:, None]
+        for key, count, mask in (
+            ("q_score", "active_features", fires & selected),
+            ("q_score_all", "active_all", fires),
+        ):
+            size = mask.sum(1)
+            out[count][b] = size
+            total = np.where(mask, above, 0).sum(1)
+            out[key][b] = np.divide(total, size, out=np.full(size.size, np.nan), where=size > 0)
+        flat = std <= 1e-12
+        z = np.where(flat, np.nan, (h.max(1) - mean) / np.where(flat, 1, std))
+        l1 = np.abs(h).sum(1)
+        out["max_z"][b] = z
+        out["qscore_v1"][b] = np.where(l1 > 0, z / np.where(l1 > 0, l1, 1), np.nan)
+    memo["_activations"] = out
+    return out
+
+
+def _density(ws: Workspace) -> Doubles:
+    k = min(ws.config.neighbors, ws.reference_neighbors[0].shape[1])
+    return np.asarray(ws.reference_neighbors[0][:, :k].mean(1, dtype=np.float64) - 1)
+
+
+def _neighborhood(ws: Workspace) -> Doubles:
+    k = min(ws.config.neighbors, ws.neighbors[1].shape[1])
+    cluster = ws.clusterings[0].labels
+    return np.asarray((cluster[ws.neighbors[1][:, :k]] == cluster[:, None]).mean(1))
+
+
+def _augmentation(ws: Workspace) -> Doubles:
+    views, at = ws.views
+    out = np.full(len(ws), np.nan)
+    out[at] = np.mean([np.einsum("md,md->m", ws.x[at], v, dtype=np.float64) for v in views], axis=0)
+    return out
+
+
+def augmented_clusters(ws: Workspace) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """Cluster of each augmented view (V, M) by the first clustering's centroids."""
+    views, _ = ws.views
+    return np.stack([kmeans.assign(v, ws.clusterings[0].centroids, ws.device)[0] for v in views])
+
+
+_SIGNED = frozenset({Need.NONNEGATIVE})
+
+SCORES: tuple[Score, ...] = (
+    Score(
+        "q_score",
+        "Q-Score",
+        "mean over L_i & S of (h_ij - mu_i), h of unit length",
+        f"{KALIBHAT}, eq. 1",
+        Status.PAPER,
+        lambda ws: _activations(ws)["q_score"],
+        _SIGNED,
+    ),
+    Score(
+        "q_score_all",
+        "Q-Score with S = all features",
+        "mean over L_i of (h_ij - mu_i)",
+        "ablation of eq. 1, ours",
+        Status.OURS,
+        lambda ws: _activations(ws)["q_score_all"],
+        _SIGNED,
+    ),
+    Score(
+        "qscore_v1",
+        "Q-Score, first version",
+        "((max_j h - mu_i) / sigma_i) / ||h||_1",
+        "Kalibhat et al., arXiv 2203.01881v1, released code",
+        Status.CODE,
+        lambda ws: _activations(ws)["qscore_v1"],
+        _SIGNED,
+    ),
+    Score(
+        "active_features",
+        "Number of discriminative features that fire",
+        "|L_i & S|",
+        "baseline, ours",
+        Status.OURS,
+        lambda ws: _activations(ws)["active_features"],
+        _SIGNED,
+    ),
+    Score(
+        "max_z",
+        "Largest z-score of a feature",
+        "(max_j h - mu_i) / sigma_i",
+        "baseline, ours",
+        Status.OURS,
+        lambda ws: _activations(ws)["max_z"],
+    ),
+    Score(
+        "feature_norm",
+        "L2 norm before normalization",
+        "||h||_2",
+        "baseline, ours",
+        Status.OURS,
+        lambda ws: ws.lengths,
+    ),
+    Score(
+        "knn_density",
+        "Closeness to the k nearest neighbors",
+        "mean cosine to the k = 10 nearest reference samples - 1",
+        "baseline, ours; kNN distance as in Sun et al. 2022, arXiv 2204.06507",
+        Status.ADAPTED,
+        _density,
+    ),
+    Score(
+        "kmeans_margin",
+        "k-means margin",
+        "(d2 - d1) / (d2 + d1), distances to the two nearest centroids",
+        "baseline, ours",
+        Status.OURS,
+        lambda ws: ws.margin,
+    ),
+    Score(
+        "neighborhood_consistency",
+        "Neighbors in the same cluster",
+        "share of the k = 10 nearest neighbors in the sample's k-means cluster",
+        "baseline, ours",
+        Status.OURS,
+        _neighborhood,
+    ),
+    Score(
+        "augmentation_consistency",
+        "Cosine to augmented views",
+        "mean over views of cos(h(x), h(t(x)))",
+        "baseline, ours",
+        Status.OURS,
+        _augmentation,
+        frozenset({Need.IMAGES}),
+    ),
+    Score(
+        "confidence",
+        "Probe's maximum softmax probability (needs labels)",
+        "max_c p_c(x) of the out-of-fold linear probe",
+        "Hendrycks & Gimpel 2017, arXiv 1610.02136",
+        Status.PAPER,
+        lambda ws: ws.probe.probabilities.max(1),
+        frozenset({Need.LABELS}),
+        labeled=True,
+    ),
+)
+
+
+def score_values(ws: Workspace) -> dict[str, Doubles]:
+    """All scores that can be computed on `ws`, by name; the others are absent."""
+    found = {}
+    for score in SCORES:
+        try:
+            found[score.name] = score.values(ws)
+        except Skip:
+            continue
+    return found
+
+
+def as_rank(values: Doubles) -> Doubles:
+    """Replace NaN by a value below all others: an undefined score counts as the lowest quality."""
+    finite = values[np.isfinite(values)]
+    lowest = float(finite.min()) - 1.0 if finite.size else 0.0
+    return np.where(np.isfinite(values), values, lowest)

@@ -1,0 +1,358 @@
+"""What several metrics need, computed once: unit rows, folds, neighbors, clusterings, the probe.
+
+Rows are put in the order of their ids first, so that no answer depends on the order in which files were
+listed. Two parts of the data matter: the *evaluated* rows (the test part, or everything when there is no
+split), which every number is about, and the *reference* rows (the train part, or everything), from which
+statistics and probes are learned. Without a split labeled quantities are cross-fitted over folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from repdiag.kernels import classes, kmeans, logistic, neighbors, resample, rows
+from repdiag.kernels.rows import Doubles
+from repdiag.types import BoolArray, DoubleArray, EmbeddingSet, FloatArray, IntArray, Need
+
+
+class Skip(Exception):
+    """Raised by a metric that cannot be computed on this workspace; becomes `Skipped(reason)`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """All choices behind the numbers. Every one of them is written to the report."""
+
+    seed: int = 0
+    folds: int = 5
+    bootstrap: int = 500
+    permutations: int = 20
+    neighbors: int = 10  # for purity, density and neighborhood consistency
+    knn: int = 20  # for kNN classification
+    knn_temperature: float = 0.07
+    clusters: int | None = None  # None: the number of classes, or 10 when unlabeled
+    kmeans_seeds: int = 5
+    null_draws: int = 5
+    silhouette_samples: int = 5000
+    eps: float = 4.0  # Q-Score: activation threshold in standard deviations
+    lower: float = 50.0  # Q-Score: percentiles of activation frequency that bound S
+    upper: float = 95.0
+    probe_l2: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    map_samples: int = 10000
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Learn from `train` (row numbers of the reference part), answer for `test` (of the evaluated part)."""
+
+    train: IntArray
+    test: IntArray
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Out-of-fold answers of the linear probe for each evaluated row."""
+
+    probabilities: DoubleArray  # (N, K)
+    prediction: IntArray  # (N,)
+    correct: BoolArray  # (N,)
+    l2: float
+    validation: tuple[tuple[float, float], ...]  # (l2, validation accuracy) along the path
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Which features fire, after L2 normalization (Q-Score's definitions, `science` section 1)."""
+
+    frequency: DoubleArray  # A_j in percent, over the reference rows (D,)
+    selected: BoolArray  # S (D,)
+    low: float  # the frequencies at the two percentiles
+    high: float
+
+
+class Workspace:
+    """One embedding set under one configuration, with memoized intermediates."""
+
+    def __init__(self, embeddings: EmbeddingSet, config: ScoreConfig, device: str = "cpu") -> None:
+        self.config, self.device = config, device
+        ids = np.asarray(embeddings.ids, dtype=np.str_)
+        self._order = np.argsort(ids, kind="stable")
+        in_order = bool(np.all(self._order[1:] > self._order[:-1]))
+        self._features = embeddings.features if in_order else embeddings.features[self._order]
+        self._labels = None if embeddings.labels is None else embeddings.labels[self._order]
+        split = None if embeddings.is_train is None else embeddings.is_train[self._order]
+        self.has_split = split is not None and bool(split.any()) and not bool(split.all())
+        self._test = np.flatnonzero(~split) if split is not None and self.has_split else None
+        self._train = np.flatnonzero(split) if split is not None and self.has_split else None
+        self.class_names = embeddings.class_names
+        self._views = embeddings.views
+        self.rows = self._order if self._test is None else self._order[self._test]
+        """Row numbers of the evaluated samples in the embedding set as it was given (N,)."""
+        self.ids = ids[self.rows]
+
+    # ------------------------------------------------------------------------------------ the two parts
+
+    def _part(self, which: IntArray | None) -> FloatArray:
+        return self._features if which is None else self._features[which]
+
+    @cached_property
+    def raw(self) -> FloatArray:
+        """Evaluated embeddings as the encoder gave them (N, D)."""
+        return self._part(self._test)
+
+    @cached_property
+    def lengths(self) -> Doubles:
+        """L2 norm of each evaluated embedding (N,)."""
+        return rows.norms(self.raw)
+
+    @cached_property
+    def x(self) -> FloatArray:
+        """Evaluated embeddings of unit length (N, D)."""
+        return rows.unit(self.raw, self.lengths)
+
+    @cached_property
+    def reference(self) -> FloatArray:
+        """Reference embeddings of unit length; the very array `x` when there is no split."""
+        return rows.unit(self._part(self._train)) if self.has_split else self.x
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self._features.shape[1])
+
+    @property
+    def k(self) -> int:
+        """K, the number of classes (0 when unlabeled)."""
+        return len(self.class_names) if self._labels is not None else 0
+
+    @property
+    def labeled(self) -> bool:
+        """Whether labeled measures make sense: at least two classes among the evaluated rows."""
+        return self._labels is not None and np.unique(self.labels).size >= 2
+
+    @cached_property
+    def labels(self) -> IntArray:
+        """Labels of the evaluated rows (N,); Skip when there are none."""
+        if self._labels is None:
+            raise Skip("the data set has no labels")
+        return self._labels if self._test is None else self._labels[self._test]
+
+    @cached_property
+    def reference_labels(self) -> IntArray:
+        """Labels of the reference rows; Skip when there are none."""
+        if self._labels is None:
+            raise Skip("the data set has no labels")
+        return self._labels if self._train is None else self._labels[self._train]
+
+    @cached_property
+    def nonnegative(self) -> bool:
+        """Whether no evaluated feature is below zero (an encoder that ends in a ReLU)."""
+        return all(float(self.raw[b].min()) >= 0 for b in rows.blocks(len(self.raw), self.dim * 4))
+
+    def demand(self, needs: frozenset[Need]) -> None:
+        """Skip with the reason when one of `needs` is missing here."""
+        if len(self) < 4:
+            raise Skip(f"only {len(self)} samples; at least 4 are needed")
+        if Need.LABELS in needs:
+            counts = np.bincount(self.labels)
+            if np.count_nonzero(counts) < 2:
+                raise Skip("all samples are of one class")
+            if counts.max() < 2:
+                raise Skip("no class has two samples")
+        if Need.IMAGES in needs and self._views is None:
+            raise Skip("needs augmented views, which precomputed embeddings or --views 0 do not give")
+        if Need.NONNEGATIVE in needs and not self.nonnegative:
+            raise Skip(
+                "features are signed: Q-Score's definition is for encoders that end in a ReLU; "
+                "this one is outside the paper's scope"
+            )
+        if not self.lengths.any():
+            raise Skip("all embeddings are zero")
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """A generator of its own for each purpose, so that one metric's draws never shift another's."""
+        return np.random.default_rng([self.config.seed, purpose])
+
+    # ------------------------------------------------------------------------------------ resampling
+
+    @cached_property
+    def draws(self) -> resample.Counts:
+        """Bootstrap draws of the evaluated rows (B, N), within classes; B falls above 260,000 samples to
+        keep the table at 128 MiB (but not below 50)."""
+        groups = self.labels if self.labeled else np.zeros(len(self), np.int64)
+        n = max(min(50, self.config.bootstrap), min(self.config.bootstrap, 2**27 // max(1, len(self))))
+        return resample.stratified_counts(groups, n, self.rng(1))
+
+    @cached_property
+    def permuted(self) -> tuple[IntArray, ...]:
+        """Permutations of the evaluated rows for label-permutation nulls."""
+        rng = self.rng(2)
+        return tuple(rng.permutation(len(self)) for _ in range(self.config.permutations))
+
+    @cached_property
+    def folds(self) -> tuple[Fold, ...]:
+        """The given split as one fold, or stratified folds in which every row is tested once."""
+        if self.has_split:
+            return (Fold(np.arange(len(self.reference)), np.arange(len(self))),)
+        rng, part = self.rng(3), np.empty(len(self), np.int64)
+        n = min(self.config.folds, len(self))
+        at = 0
+        for c in range(self.k):  # deal each class's rows out in turn, going on where the last class ended
+            members = rng.permutation(np.flatnonzero(self.labels == c))
+            part[members] = (at + np.arange(members.size)) % n
+            at += members.size
+        return tuple(Fold(np.flatnonzero(part != f), np.flatnonzero(part == f)) for f in range(n))
+
+    # ------------------------------------------------------------------------------------ neighbors
+
+    @cached_property
+    def neighbors(self) -> tuple[FloatArray, IntArray]:
+        """Cosines and row numbers of the nearest *other* evaluated rows (N, k), best first."""
+        k = min(max(self.config.neighbors, self.config.knn, 15), len(self) - 1)
+        return neighbors.others(self.x, k, self.device)
+
+    @cached_property
+    def reference_neighbors(self) -> tuple[FloatArray, IntArray]:
+        """Cosines and reference row numbers nearest to each evaluated row; the row itself never counts."""
+        if not self.has_split:
+            return self.neighbors
+        k = min(max(self.config.neighbors, self.config.knn), len(self.reference))
+        return neighbors.search(self.reference, self.x, k, self.device)
+
+    # ------------------------------------------------------------------------------------ classes
+
+    @cached_property
+    def geometry(self) -> classes.ClassGeometry:
+        """Class geometry of the evaluated unit rows."""
+        return classes.geometry(self.x, self.labels, self.k)
+
+    @cached_property
+    def geometry_draws(self) -> tuple[classes.ClassGeometry, ...]:
+        """The same under bootstrap draws (100 at most: only their standard deviation is used)."""
+        draws = self.draws[: min(100, len(self.draws))]
+        return tuple(classes.geometry(self.x, self.labels, self.k, w) for w in draws)
+
+    @cached_property
+    def geometry_null(self) -> tuple[classes.ClassGeometry, ...]:
+        """The same under permuted labels."""
+        return tuple(classes.geometry(self.x, self.labels[p], self.k) for p in self.permuted)
+
+    # ------------------------------------------------------------------------------------ clusters
+
+    @property
+    def n_clusters(self) -> int:
+        """k of k-means: as configured, else the number of classes present, else 10 (a guess)."""
+        k = self.config.clusters or (np.unique(self.labels).size if self.labeled else 10)
+        if len(self) < 2 * k:
+            raise Skip(f"{len(self)} samples are too few for {k} clusters")
+        return k
+
+    def cluster(self, x: FloatArray, seed: int) -> kmeans.Clustering:
+        """k-means of any rows with this workspace's k, on its device."""
+        return kmeans.kmeans(x, self.n_clusters, seed, device=self.device)
+
+    @cached_property
+    def clusterings(self) -> tuple[kmeans.Clustering, ...]:
+        """k-means of the evaluated rows from several seeds."""
+        first = self.config.seed * 1000
+        return tuple(self.cluster(self.x, first + s) for s in range(self.config.kmeans_seeds))
+
+    @cached_property
+    def margin(self) -> Doubles:
+        """k-means margin (d2 - d1) / (d2 + d1) of each row in the first clustering (N,)."""
+        return kmeans.assign(self.x, self.clusterings[0].centroids, self.device)[1]
+
+    def gaussian(self, draw: int, n: int | None = None) -> FloatArray:
+        """Structureless rows: Gaussian with the mean and covariance of the evaluated rows, (N, D)."""
+        rng = self.rng(100 + draw)
+        white = rng.standard_normal((n or len(self), self.dim), dtype=np.float32)
+        mean, factor = self._moments
+        return np.asarray(white @ factor + mean, np.float32)
+
+    @cached_property
+    def _moments(self) -> tuple[FloatArray, FloatArray]:
+        mean = self.x.mean(0, dtype=np.float64)
+        second = np.zeros((self.dim, self.dim))
+        for b in rows.blocks(len(self), self.dim * 8):
+            part = self.x[b] - mean
+            second += part.T @ part
+        values, vectors = np.linalg.eigh(second / len(self))
+        factor = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+        return mean.astype(np.float32), factor.astype(np.float32)
+
+    # ------------------------------------------------------------------------------------ views
+
+    @cached_property
+    def views(self) -> tuple[FloatArray, IntArray]:
+        """Unit embeddings of V augmented views (V, M, D) and the evaluated rows (M,) they belong to."""
+        if self._views is None:
+            raise Skip("needs augmented views, which precomputed embeddings or --views 0 do not give")
+        position = np.full(len(self._order), -1)
+        position[self.rows] = np.arange(len(self))
+        at = position[self._views.rows]
+        known = np.flatnonzero(at >= 0)
+        known = known[np.argsort(at[known], kind="stable")]
+        if known.size < 4:
+            raise Skip(f"only {known.size} evaluated samples have augmented views")
+        unit = np.stack([rows.unit(v[known]) for v in self._views.features])
+        return unit, at[known]
+
+    # ------------------------------------------------------------------------------------ activation
+
+    def fires(self, x: FloatArray) -> BoolArray:
+        """L_i as a mask (N, D): features more than eps standard deviations above their row's mean."""
+        mean = x.mean(1, keepdims=True, dtype=np.float64)
+        std = x.std(1, keepdims=True, dtype=np.float64)
+        return np.asarray(x > mean + self.config.eps * std)
+
+    @cached_property
+    def activation(self) -> Activation:
+        """Activation frequency over the reference rows, and the discriminative features S."""
+        total = np.zeros(self.dim)
+        for b in rows.blocks(len(self.reference), self.dim * 16):
+            total += self.fires(self.reference[b]).sum(0)
+        frequency = 100.0 * total / len(self.reference)
+        low, high = (float(v) for v in np.percentile(frequency, [self.config.lower, self.config.upper]))
+        selected = (frequency >= low) & (frequency <= high) & (frequency > 0)
+        return Activation(frequency, selected, low, high)
+
+    # ------------------------------------------------------------------------------------ probe
+
+    @cached_property
+    def probe_l2(self) -> tuple[float, tuple[tuple[float, float], ...]]:
+        """The L2 strength with the best validation accuracy, and the path: chosen once, on a fifth held
+        out of the first fold's training rows, and used for every fold and feature subset."""
+        train = self.folds[0].train
+        held = self.rng(4).permutation(train.size) < train.size // 5
+        if held.sum() < 2 or np.unique(self.reference_labels[train[~held]]).size < 2:
+            raise Skip("too few samples to train a probe and validate it")
+        fit, check = train[~held], train[held]
+        x, y = self.reference[fit], self.reference_labels[fit]
+        model, path = None, []
+        for l2 in self.config.probe_l2:  # strongest first: each solution warms up the next
+            model = logistic.fit(x, y, self.k, l2, start=model, iterations=50, device=self.device)
+            hit = model.logits(self.reference[check]).argmax(1) == self.reference_labels[check]
+            path.append((l2, float(hit.mean())))
+        return max(path, key=lambda step: step[1])[0], tuple(path)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The linear probe's out-of-fold answers."""
+        l2, path = self.probe_l2
+        out = np.empty((len(self), self.k))
+        for fold in self.folds:  # each from zero: a warm start would have seen this fold's test rows
+            x, y = self.reference[fold.train], self.reference_labels[fold.train]
+            model = logistic.fit(x, y, self.k, l2, device=self.device)
+            out[fold.test] = model.probabilities(self.x[fold.test])
+        prediction = out.argmax(1)
+        return Probe(out, prediction, prediction == self.labels, l2, path)
