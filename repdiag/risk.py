@@ -86,10 +86,7 @@ def _unvalidated(ws: Workspace, found: dict[str, Doubles], why: str) -> Risk:
 
 def assess(ws: Workspace) -> Risk:
     """The risk of each evaluated sample; raises Skip when no score can be computed at all."""
-    memo: dict[str, Risk] = ws.__dict__
-    if "_risk" not in memo:
-        memo["_risk"] = _assess(ws)
-    return memo["_risk"]
+    return ws.once("risk", lambda: _assess(ws))
 
 
 def _assess(ws: Workspace) -> Risk:

@@ -35,17 +35,11 @@ class Score:
     def values(self, ws: Workspace) -> Doubles:
         """The score of each evaluated sample (N,) float64; raises Skip."""
         ws.demand(self.needs)
-        memo: dict[str, Doubles] = ws.__dict__.setdefault("_scores", {})
-        if self.name not in memo:
-            memo[self.name] = self.compute(ws)
-        return memo[self.name]
+        return ws.once(("score", self.name), lambda: self.compute(ws))
 
 
-def _activations(ws: Workspace) -> dict[str, Doubles]:
+def _compute_activations(ws: Workspace) -> dict[str, Doubles]:
     """Everything that needs L_i, in one pass over the rows."""
-    memo: dict[str, dict[str, Doubles]] = ws.__dict__
-    if "_activations" in memo:
-        return memo["_activations"]
     n, selected = len(ws), ws.activation.selected
     out = {key: np.full(n, np.nan) for key in ("q_score", "q_score_all", "max_z", "qscore_v1")}
     out["active_features"], out["active_all"] = np.zeros(n), np.zeros(n)
@@ -67,8 +61,11 @@ def _activations(ws: Workspace) -> dict[str, Doubles]:
         l1 = np.abs(h).sum(1)
         out["max_z"][b] = z
         out["qscore_v1"][b] = np.where(l1 > 0, z / np.where(l1 > 0, l1, 1), np.nan)
-    memo["_activations"] = out
     return out
+
+
+def _activations(ws: Workspace) -> dict[str, Doubles]:
+    return ws.once("activations", lambda: _compute_activations(ws))
 
 
 def _density(ws: Workspace) -> Doubles:

@@ -8,14 +8,18 @@ statistics and probes are learned. Without a split labeled quantities are cross-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar, cast
 
 import numpy as np
 
 from repdiag.kernels import classes, kmeans, logistic, neighbors, resample, rows
 from repdiag.kernels.rows import Doubles
 from repdiag.types import BoolArray, DoubleArray, EmbeddingSet, FloatArray, IntArray, Need
+
+T = TypeVar("T")
 
 
 class Skip(Exception):
@@ -96,6 +100,13 @@ class Workspace:
         self.rows = self._order if self._test is None else self._order[self._test]
         """Row numbers of the evaluated samples in the embedding set as it was given (N,)."""
         self.ids = ids[self.rows]
+        self._memo: dict[object, object] = {}
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """`compute()`, remembered under `key`: for intermediates that modules above share."""
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return cast(T, self._memo[key])
 
     # ------------------------------------------------------------------------------------ the two parts
 

@@ -1,1 +1,54 @@
-"""metrics."""
+"""One file per family of metrics. Adding a metric is one decorated function here; nothing else lists it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from repdiag.registry import Registry
+from repdiag.types import Measurement, MetricResult, MetricSpec, Outcome, Skipped
+from repdiag.workspace import Skip, Workspace
+
+Compute = Callable[[Workspace], MetricResult]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A declared metric and the function that computes it on a workspace."""
+
+    spec: MetricSpec
+    compute: Compute
+
+    def run(self, ws: Workspace) -> Measurement:
+        """Compute it; what cannot be computed comes back as Skipped with the reason."""
+        began = time.perf_counter()
+        outcome: Outcome
+        try:
+            ws.demand(self.spec.needs)
+            outcome = self.compute(ws)
+        except Skip as skip:
+            outcome = Skipped(skip.reason)
+        return Measurement(self.spec, outcome, time.perf_counter() - began)
+
+
+METRICS: Registry[Metric] = Registry("metric", "repdiag.metrics")
+FAMILIES = ("probes", "crowding", "stability", "features", "risk", "spectrum")
+"""Families in the order in which a report shows them."""
+
+
+def metric(spec: MetricSpec) -> Callable[[Compute], Compute]:
+    """Declare the decorated function as the metric `spec`."""
+
+    def register(compute: Compute) -> Compute:
+        if spec.family not in FAMILIES:
+            raise ValueError(f"{spec.name}: unknown family '{spec.family}'")
+        METRICS.add(spec.name, Metric(spec, compute), f"{compute.__module__}.{compute.__name__}")
+        return compute
+
+    return register
+
+
+def all_metrics() -> list[Metric]:
+    """Every metric, by family in reporting order, then as registered."""
+    return sorted(METRICS, key=lambda m: FAMILIES.index(m.spec.family))

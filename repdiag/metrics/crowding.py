@@ -1,0 +1,373 @@
+"""Crowding: are classes pressed together, and how wide is each one? (science section 2)
+
+The claim is that of Song et al. (arXiv 2407.13541); their own formulas for it were not recovered, so what is
+called crowding here is ours, built from measures with a literature. All on unit vectors, on held-out rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from repdiag.kernels import classes, resample
+from repdiag.kernels.classes import ClassGeometry
+from repdiag.kernels.rows import Doubles
+from repdiag.metrics import metric
+from repdiag.metrics._answers import PERMUTED, class_means, defined, interval, null, sample_mean, singletons
+from repdiag.types import Direction, Law, MetricResult, MetricSpec, Need, Status
+from repdiag.workspace import Fold, Workspace
+
+LABELS = frozenset({Need.LABELS})
+COSINE_LAWS = frozenset({Law.PERMUTATION, Law.ROTATION, Law.SCALE, Law.FEATURE_ORDER})
+
+
+def _from_geometry(
+    ws: Workspace,
+    reduce: Callable[[ClassGeometry], float],
+    low: float,
+    high: float,
+    per_class: Callable[[ClassGeometry], Doubles] | None = None,
+    table: tuple[dict[str, float | str], ...] = (),
+) -> MetricResult:
+    value = defined(reduce(ws.geometry), "the centers of two classes coincide")
+    replicates = np.array([reduce(g) for g in ws.geometry_draws])
+    return MetricResult(
+        value,
+        interval(
+            resample.normal_interval(value, replicates, low, high),
+            "bootstrap standard error",
+            len(replicates),
+        ),
+        null(PERMUTED, (reduce(g) for g in ws.geometry_null)),
+        per_class=None if per_class is None else per_class(ws.geometry),
+        table=table,
+        parameters={"classes": int(np.isfinite(ws.geometry.variance).sum())},
+        note=singletons(ws),
+    )
+
+
+@metric(
+    MetricSpec(
+        name="intra_class_variance",
+        family="crowding",
+        title="Variance inside a class",
+        meaning="high: the samples of one class are spread over the sphere",
+        formula="mean over classes of 1 - ||mu_c||^2, on unit vectors = tr(Sigma_c)",
+        source="standard; claim of Song et al. 2024, arXiv 2407.13541",
+        status=Status.OURS,
+        direction=Direction.LOWER,
+        low=0,
+        high=1,
+        unit="",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(ND)",
+        headline=True,
+    )
+)
+def intra_class_variance(ws: Workspace) -> MetricResult:
+    """Mean over classes of tr(Sigma_c) = 1 - ||mu_c||^2 on unit vectors, in [0, 1]; lower is tighter.
+
+    mu_c is the mean unit vector of class c among the evaluated rows, sums in float64; population form (its
+    expectation falls short of the true variance by the factor 1 - 1/n_c). Classes with fewer than two rows are
+    left out. Invariant to sample order, rotation and scale. O(ND) time, O(KD) memory.
+
+    Two classes at two points each: {e1, e2} and {e3, e3} give (1 - 1/2 + 0) / 2 = 0.25.
+    """
+    return _from_geometry(ws, lambda g: float(np.nanmean(g.variance)), 0, 1, lambda g: g.variance)
+
+
+@metric(
+    MetricSpec(
+        name="inter_class_distance",
+        family="crowding",
+        title="Distance between class centers",
+        meaning="high: class centers lie far apart",
+        formula="mean over c != c' of ||mu_c - mu_c'||",
+        source="standard; claim of Song et al. 2024, arXiv 2407.13541",
+        status=Status.OURS,
+        direction=Direction.HIGHER,
+        low=0,
+        high=2,
+        unit="",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(ND + K^2 D)",
+    )
+)
+def inter_class_distance(ws: Workspace) -> MetricResult:
+    """Mean Euclidean distance between the centers of two classes, unit vectors, in [0, 2]; higher is better.
+
+    Plug-in: noise in each mean inflates it by about (tr(Sigma_i)/n_i + tr(Sigma_j)/n_j) in the square, which is
+    what the null shows. `per_class` is the distance to the nearest other class; `table` lists the ten nearest
+    pairs: the crowded ones. O(ND + K^2 D) time, O(KD + K^2) memory. Two classes at e1 and e2: sqrt(2).
+    """
+    distance = ws.geometry.distance
+    pairs = np.argwhere(np.triu(np.isfinite(distance), 1))
+    nearest = pairs[np.argsort(distance[pairs[:, 0], pairs[:, 1]], kind="stable")[:10]]
+    table = tuple(
+        {"class_a": ws.class_names[a], "class_b": ws.class_names[b], "distance": float(distance[a, b])}
+        for a, b in nearest
+    )
+    return _from_geometry(ws, lambda g: float(np.nanmean(g.distance)), 0, 2, nearest_distance, table)
+
+
+def nearest_distance(g: ClassGeometry) -> Doubles:
+    """Distance of each class center to the nearest other one (K,); NaN where there is none."""
+    filled = np.where(np.isfinite(g.distance), g.distance, np.inf).min(1)
+    return np.where(np.isfinite(filled), filled, np.nan)
+
+
+def r2(g: ClassGeometry) -> float:
+    """1 - (1 - avg_c ||mu_c||^2) / (1 - ||avg_c mu_c||^2)."""
+    within, total = 1 - float(np.nanmean(g.center_square)), 1 - g.grand_square
+    return 1 - within / total if total > 0 else float("nan")
+
+
+@metric(
+    MetricSpec(
+        name="r2_separation",
+        family="crowding",
+        title="Class separation R^2",
+        meaning="high: most of the cosine spread lies between classes, little inside them",
+        formula="1 - d_within / d_total in cosine = 1 - (1 - avg ||mu_c||^2) / (1 - ||avg mu_c||^2)",
+        source="Kornblith et al. 2021, arXiv 2010.16402",
+        status=Status.PAPER,
+        direction=Direction.HIGHER,
+        low=0,
+        high=1,
+        unit="",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(ND)",
+        headline=True,
+    )
+)
+def r2_separation(ws: Workspace) -> MetricResult:
+    """Kornblith's class separation on unit vectors, in [0, 1]; higher is more separated.
+
+    1 - d_w/d_t, d_w the mean cosine distance inside classes and d_t over all pairs, each class weighing the
+    same, pairs of a sample with itself included: equal to the closed form in O(ND). More separation is not
+    always better: the source shows that it can hurt transfer. Simplex centers without spread: 1.
+    """
+    return _from_geometry(ws, r2, 0, 1)
+
+
+def cdnv_value(g: ClassGeometry) -> float:
+    """Mean over pairs i != j of (Var_i + Var_j) / (2 ||mu_i - mu_j||^2)."""
+    both = g.variance[:, None] + g.variance[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = both / (2 * g.distance**2)
+    known = np.isfinite(g.distance)
+    return float(ratio[known].mean()) if known.any() and (g.distance[known] > 0).all() else float("nan")
+
+
+@metric(
+    MetricSpec(
+        name="cdnv",
+        family="crowding",
+        title="Class-distance normalized variance",
+        meaning="high: classes are wide compared with the gaps between them",
+        formula="mean over i != j of (Var_i + Var_j) / (2 ||mu_i - mu_j||^2)",
+        source="Galanti et al. 2022, arXiv 2112.15121",
+        status=Status.PAPER,
+        direction=Direction.LOWER,
+        low=0,
+        high=float("inf"),
+        unit="",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(ND + K^2 D)",
+    )
+)
+def cdnv(ws: Workspace) -> MetricResult:
+    """Class-distance normalized variance over all pairs of classes, in [0, inf); lower is better.
+
+    Var_i is the population variance of class i on unit vectors. The closest pairs dominate the mean; random
+    labels give about n_c/2, the null. Skipped when two centers coincide. O(ND + K^2 D) time.
+    """
+    return _from_geometry(ws, cdnv_value, 0, np.inf)
+
+
+def _halves(ws: Workspace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
+    """The evaluated rows in two halves, each class dealt out alternately."""
+    rng, side = ws.rng(6), np.empty(len(ws), np.int64)
+    for c in range(ws.k):
+        members = rng.permutation(np.flatnonzero(ws.labels == c))
+        side[members] = np.arange(members.size) % 2
+    return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
+
+
+def _pairwise(square: Doubles, mean: Doubles, distance: Doubles) -> Doubles:
+    """Directional variance over squared distance per ordered pair (K, K): row class along its pair's axis."""
+    return (square - mean**2) / distance**2
+
+
+def _directional(ws: Workspace, labels: np.ndarray[tuple[int], np.dtype[np.int64]], draws: bool) -> Doubles:
+    """Directional CDNV as [value, bootstrap replicates...]; directions from one half, variance from the other."""
+    totals = []
+    n_draws = min(100, len(ws.draws)) if draws else 0
+    for fit, check in (_halves(ws), _halves(ws)[::-1]):
+        means, _ = classes.class_means(ws.x[fit], labels[fit], ws.k)
+        spread, distance = classes.directional_spread(ws.x[check], labels[check], means)
+        ratio = np.full((1 + n_draws, ws.k, ws.k), np.nan)
+        for c, t in enumerate(spread):
+            if len(t) < 2:
+                continue
+            weight = np.ones((1 + n_draws, len(t)))
+            if n_draws:
+                weight[1:] = ws.draws[:n_draws, check[labels[check] == c]]
+            weight /= np.maximum(weight.sum(1, keepdims=True), 1)
+            ratio[:, c] = _pairwise(weight @ t**2, weight @ t, distance[c])
+        both = ratio + ratio.transpose(0, 2, 1)
+        known = np.isfinite(both[0])
+        totals.append(both[:, known].mean(1) if known.any() else np.full(1 + n_draws, np.nan))
+    return np.asarray(np.mean(totals, axis=0))
+
+
+@metric(
+    MetricSpec(
+        name="directional_cdnv",
+        family="crowding",
+        title="Directional CDNV",
+        meaning="high: classes overlap along the line that joins their centers",
+        formula="mean over i != j of (u'S_i u + u'S_j u) / ||mu_i - mu_j||^2, u the unit difference; cross-fitted",
+        source="arXiv 2506.04411",
+        status=Status.ADAPTED,
+        direction=Direction.LOWER,
+        low=0,
+        high=float("inf"),
+        unit="",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(NDK)",
+    )
+)
+def directional_cdnv(ws: Workspace) -> MetricResult:
+    """Variance along the line between two class centers over their squared distance, [0, inf); lower is better.
+
+    The plug-in form is biased low (the direction is fitted to the very rows whose variance is taken), so it is
+    cross-fitted: means and distances from one half of the rows, variances from the other, and back; that is our
+    change. SSL training is said to lower this far more than CDNV, so read them together. The interval resamples
+    rows with the directions held. Needs four rows in at least two classes. O(NDK) time.
+    """
+    found = _directional(ws, ws.labels, True)
+    value = defined(float(found[0]), "fewer than two classes have the four samples that cross-fitting needs")
+    return MetricResult(
+        value,
+        interval(
+            resample.normal_interval(value, found[1:], 0),
+            "bootstrap standard error, directions held",
+            len(found) - 1,
+        ),
+        null(PERMUTED, (float(_directional(ws, ws.labels[p], False)[0]) for p in ws.permuted)),
+        note=singletons(ws),
+    )
+
+
+def _center_errors(
+    ws: Workspace,
+    reference_labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> Doubles:
+    """1 where a sample is nearer to another class's center than to its own's (N,), out of fold."""
+    wrong = np.ones(len(ws))
+    for fold in ws.folds:
+        wrong[fold.test] = nearest_center(ws, fold, reference_labels) != labels[fold.test]
+    return wrong
+
+
+def nearest_center(
+    ws: Workspace, fold: Fold, reference_labels: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Class of the nearest center (Euclidean, unit vectors) for the fold's test rows."""
+    means, total = classes.class_means(ws.reference[fold.train], reference_labels[fold.train], ws.k)
+    means[total == 0] = 0
+    offset = np.where(total > 0, (means**2).sum(1) / 2, np.inf)
+    score = ws.x[fold.test] @ means.astype(np.float32).T - offset
+    return np.asarray(score.argmax(1), np.int64)
+
+
+@metric(
+    MetricSpec(
+        name="nearest_center_error",
+        family="crowding",
+        title="Nearer to another class's center",
+        meaning="high: many samples lie closer to the center of another class than to their own's",
+        formula="share of samples whose nearest class center (out of fold) is not their class's",
+        source="Papyan et al. 2020 (NC4), arXiv 2008.08186; as an error, ours",
+        status=Status.ADAPTED,
+        direction=Direction.LOWER,
+        low=0,
+        high=1,
+        unit="share",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(NDK)",
+        headline=True,
+    )
+)
+def nearest_center_error(ws: Workspace) -> MetricResult:
+    """Share of evaluated samples nearer to another class's center than to their own's, in [0, 1].
+
+    Centers come from the train part, or out of fold without a split: a sample never helps to make the center
+    it is compared with. The plainest crowding number. Null: labels permuted. O(NDK) time.
+    """
+    nulls = []
+    for p in ws.permuted:
+        shuffled = ws.labels[p]
+        reference = ws.rng(7).permutation(ws.reference_labels) if ws.has_split else shuffled
+        nulls.append(float(_center_errors(ws, reference, shuffled).mean()))
+    return sample_mean(
+        ws, _center_errors(ws, ws.reference_labels, ws.labels), null_draws=nulls, per_class=True
+    )
+
+
+@metric(
+    MetricSpec(
+        name="knn_purity",
+        family="crowding",
+        title="Neighbors of the same class",
+        meaning="high: a sample's nearest neighbors are of its own class",
+        formula="mean share of the k nearest other samples (cosine) that have the sample's label",
+        source="standard",
+        status=Status.OURS,
+        direction=Direction.HIGHER,
+        low=0,
+        high=1,
+        unit="share",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(N^2 D), tiled",
+    )
+)
+def knn_purity(ws: Workspace) -> MetricResult:
+    """Mean share of the k nearest other evaluated samples that carry the same label, in [0, 1].
+
+    Cosine, exact, the sample itself masked before the cut to k (duplicates do count). Null: labels permuted on
+    the same graph. O(N^2 D) time, O(Nk) memory.
+    """
+    k = min(ws.config.neighbors, ws.neighbors[1].shape[1])
+    graph = ws.neighbors[1][:, :k]
+
+    def purity(labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Doubles:
+        return np.asarray((labels[graph] == labels[:, None]).mean(1))
+
+    return sample_mean(
+        ws,
+        purity(ws.labels),
+        null_draws=[float(purity(ws.labels[p]).mean()) for p in ws.permuted],
+        per_class=True,
+        parameters={"k": k},
+    )
+
+
+def class_columns(ws: Workspace) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Per-class crowding facts for the class table, each (K,)."""
+    wrong = _center_errors(ws, ws.reference_labels, ws.labels)
+    return {
+        "intra_class_variance": ws.geometry.variance,
+        "nearest_distance": nearest_distance(ws.geometry),
+        "nearest_center_error": class_means(ws, wrong),
+    }
