@@ -1,1 +1,36 @@
-"""report."""
+"""Renderers of a `Report`: HTML, JSON, CSV and the terminal. They compute nothing and load no torch."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from repdiag.files import atomic
+from repdiag.report.columns import EMPTY_HEADERS
+from repdiag.report.json_form import csv_tables, dumps, to_json
+from repdiag.report.tables import write_csv
+from repdiag.types import Report
+
+__all__ = ["to_json", "write_report"]
+
+
+def write_report(report: Report, out: Path) -> dict[str, Path]:
+    """Write report.html, report.json and the four CSV tables into the folder `out` (made when missing).
+
+    Returns the paths by file name. All files are complete before the first takes its place, so that a
+    failure leaves the earlier report whole; raises OutputError when `out` cannot be written.
+    """
+    from repdiag.report.html import render
+
+    tables = csv_tables(report)
+    with ExitStack() as stack:
+        paths = {
+            name: stack.enter_context(atomic(out / name)) for name in ("report.html", "report.json", *tables)
+        }
+        written = {}
+        for name, table in tables.items():
+            with paths[name].open("wb") as file:
+                written[name] = write_csv(table, file, EMPTY_HEADERS.get(name, ()))
+        paths["report.json"].write_text(dumps(to_json(report, written)), encoding="utf-8")
+        paths["report.html"].write_text(render(report, written), encoding="utf-8")
+    return {name: out / name for name in paths}

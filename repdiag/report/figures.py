@@ -1,0 +1,218 @@
+"""The page's figures as inline SVG. Each answers None when the report does not hold what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from repdiag.report.columns import numeric
+from repdiag.report.numbers import interval_text, is_missing, number
+from repdiag.report.svg import Axes, tag
+from repdiag.types import Interval, MetricResult, Report
+
+MAX_POINTS = 600  # a curve with more points than pixels only makes the page heavier
+BINS = 36
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its heading, the sentence below it and its key (class name of the mark, text)."""
+
+    key: str
+    title: str
+    svg: Markup
+    caption: str
+    legend: tuple[tuple[str, str], ...] = ()
+    rows: tuple[Mapping[str, Any], ...] = ()
+
+
+def figures(report: Report) -> list[Figure]:
+    """All figures that this report can fill, in reading order."""
+    made = (compression(report), risk_predictors(report), q_score_histogram(report), activation_curve(report))
+    return [figure for figure in made if figure is not None]
+
+
+def activation_curve(report: Report) -> Figure | None:
+    """How often each feature is active, most active first, with the band of discriminative features S."""
+    frequency = numeric(report.features, "activation_frequency")
+    in_s = report.features.columns.get("in_s")
+    if frequency is None or frequency.size == 0 or not np.isfinite(frequency).all():
+        return None
+    spec = report.measurement("activation_frequency")
+    unit = spec.spec.unit if spec is not None else ""
+    inside = np.zeros(frequency.size, dtype=bool) if in_s is None else np.asarray(in_s, dtype=bool)
+    order = np.argsort(-frequency, kind="stable")
+    frequency, inside = frequency[order], inside[order]
+    d, top = frequency.size, float(frequency[0]) or 1.0
+    axes = Axes((0.0, float(d)), (0.0, 1.05 * top))
+    parts = []
+    if inside.any():
+        first, last = np.flatnonzero(inside)[[0, -1]]
+        left, right = axes.x(float(first)), axes.x(float(last + 1))
+        floor = axes.height - axes.bottom
+        parts.append(
+            tag("rect", x=left, y=axes.top, width=right - left, height=floor - axes.top, class_="band")
+        )
+        parts.append(tag("text", "S", x=(left + right) / 2, y=axes.top + 18, class_="mark mid"))
+    parts.append(axes.frame("features, most often active first", "active in", yunit=unit))
+    rows = np.unique(np.linspace(0, d - 1, min(d, MAX_POINTS)).round().astype(int))
+    line = [(float(i) + 0.5, float(frequency[i])) for i in rows]
+    parts.append(axes.path([(line[0][0], 0.0), *line, (line[-1][0], 0.0)], "area", closed=True))
+    parts.append(axes.path(line, "line"))
+    caption = f"Share of the images in which each of the {d:,} features stands out."
+    if inside.any():
+        caption += (
+            f" The shaded band holds the {int(inside.sum()):,} discriminative features S: features to its"
+            " left are active almost everywhere, those to its right almost nowhere."
+        )
+    return Figure("activation", "Activation frequency", axes.figure("Activation frequency", *parts), caption)
+
+
+def compression(report: Report) -> Figure | None:
+    """Probe accuracy against the share of features kept, beside random subsets of the same size."""
+    found = report.value("compression")
+    rows = _complete(found, "kept", "accuracy")
+    if found is None or len(rows) < 2:
+        return None
+    rows = sorted(rows, key=lambda row: row["kept"])
+    kept = [float(row["kept"]) for row in rows]
+    accuracy = [float(row["accuracy"]) for row in rows]
+    band = [(_number(row.get("low")), _number(row.get("high"))) for row in rows]
+    mean = np.array([_number(row.get("random_mean")) for row in rows])
+    std = np.nan_to_num(np.array([_number(row.get("random_std")) for row in rows]))
+    drawn = np.array([accuracy, mean - std, mean + std, [b[0] for b in band], [b[1] for b in band]])
+    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
+    pad = 0.08 * (high - low) or 0.01
+    axes = Axes((min(kept), max(kept)), (max(0.0, low - pad), min(1.0, high + pad)))
+    parts = [axes.frame("share of features kept", "probe accuracy", xunit="share", yunit="share")]
+    known = np.isfinite(mean)
+    xs = np.array(kept)[known]
+    if known.any():
+        spread = [*zip(xs, (mean - std)[known], strict=True)]
+        spread += [*zip(xs[::-1], (mean + std)[known][::-1], strict=True)]
+        parts.append(axes.path(spread, "area other", closed=True))
+        parts.append(axes.path(zip(xs, mean[known], strict=True), "line other dashed"))
+    inside = [(x, b) for x, b in zip(kept, band, strict=True) if np.isfinite(b).all()]
+    outline = [(x, b[0]) for x, b in inside] + [(x, b[1]) for x, b in reversed(inside)]
+    parts.append(axes.path(outline, "area", closed=True))
+    parts.append(axes.path(zip(kept, accuracy, strict=True), "line"))
+    parts += [
+        tag("circle", cx=axes.x(x), cy=axes.y(y), r=3, class_="dot")
+        for x, y in zip(kept, accuracy, strict=True)
+    ]
+    legend = [("main", "features in S, narrowed step by step")]
+    if known.any():
+        legend.append(("other", "random features, same number"))
+    return Figure(
+        "compression",
+        "Compression",
+        axes.figure("Accuracy against share of features kept", *parts),
+        "A new linear probe on fewer and fewer features. Above the dashed line, choosing features by their"
+        " activation frequency beats choosing at random. Shaded: 95% interval, and one standard deviation.",
+        tuple(legend),
+        tuple(rows),
+    )
+
+
+def risk_predictors(report: Report) -> Figure | None:
+    """How well each score tells misclassified from correct samples, best first."""
+    rows = _complete(report.value("score_comparison"), "auroc")
+    if not rows:
+        return None
+    rows = sorted(rows, key=lambda row: -float(row["auroc"]))
+    ends = [_number(row.get(key)) for row in rows for key in ("auroc", "low", "high")] + [0.5]
+    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
+    pad = 0.05 * (high - low)
+    step, left = 25.0, 196.0
+    axes = Axes(
+        (max(0.0, low - pad), min(1.0, high + pad)),
+        (0.0, float(len(rows))),
+        height=len(rows) * step + 60,
+        left=left,
+        right=116,
+    )
+    chance = axes.x(0.5)
+    floor = axes.height - axes.bottom
+    parts = [
+        axes.frame("AUROC against the probe's errors", "", yticks=False),
+        tag("line", x1=chance, x2=chance, y1=axes.top - 4, y2=floor, class_="null"),
+    ]
+    chosen = report.risk.get("score")
+    for i, row in enumerate(rows):
+        value, y = float(row["auroc"]), axes.y(len(rows) - i - 0.5)
+        labelled = bool(row.get("labelled"))
+        kind = "hollow" if labelled else "dot"
+        ends_known = not (is_missing(row.get("low")) or is_missing(row.get("high")))
+        said = number(value)
+        if ends_known:
+            interval = Interval(float(row["low"]), float(row["high"]), "", 0)
+            said += f"  {interval_text(interval, '', value)}"
+            x1, x2 = axes.x(interval.low), axes.x(interval.high)
+            parts.append(tag("line", x1=x1, x2=x2, y1=y, y2=y, class_="whisker"))
+        parts.append(tag("circle", cx=axes.x(value), cy=y, r=4.5, class_=kind))
+        name = str(row.get("title") or row.get("score"))
+        weight = " strong" if row.get("score") == chosen else ""
+        parts.append(tag("text", name[:32], x=left - 10, y=y + 4, class_="label end" + weight))
+        parts.append(tag("text", said, x=axes.width, y=y + 4, class_="tick end" + weight))
+    caption = "Dots right of the dashed line (0.5, chance) predict errors better than a coin."
+    if any(row.get("score") == chosen for row in rows):
+        caption += " Bold: the score that the risk rests on."
+    legend = [("main", "needs no labels")]
+    if any(row.get("labelled") for row in rows):
+        legend.append(("hollow", "needs labels: a ceiling, not a candidate"))
+    return Figure(
+        "predictors",
+        "What predicts the errors",
+        axes.figure("AUROC of each score against the probe's errors", *parts),
+        caption,
+        tuple(legend),
+        tuple(rows),
+    )
+
+
+def q_score_histogram(report: Report) -> Figure | None:
+    """How Q-Scores are distributed, apart for correct and misclassified samples when that is known."""
+    score = numeric(report.samples, "q_score")
+    if score is None or not np.isfinite(score).any():
+        return None
+    known = np.isfinite(score)
+    low, high = np.quantile(score[known], [0.0, 0.999])
+    edges = np.linspace(float(low), float(high) if high > low else float(low) + 1e-6, BINS + 1)
+    correct = report.samples.columns.get("correct")
+    groups = [("main", "all images", known)]
+    if correct is not None:
+        right = np.asarray(correct, dtype=bool)
+        groups = [("main", "classified correctly", known & right), ("other", "misclassified", known & ~right)]
+    curves = []
+    for kind, title, rows in groups:
+        if rows.any():
+            count = np.histogram(np.minimum(score[rows], edges[-1]), edges)[0]
+            curves.append((kind, f"{title} ({int(rows.sum()):,})", count / rows.sum()))
+    axes = Axes((edges[0], edges[-1]), (0.0, 1.08 * max(float(share.max()) for _, _, share in curves)))
+    parts = [axes.frame("Q-Score", "share of the group", yunit="share")]
+    for kind, _, share in curves:
+        steps = [(edges[i + j], float(share[i])) for i in range(BINS) for j in (0, 1)]
+        class_ = "" if kind == "main" else f" {kind}"
+        parts.append(axes.path([(edges[0], 0.0), *steps, (edges[-1], 0.0)], "area" + class_, closed=True))
+        parts.append(axes.path(steps, "line" + class_))
+    caption = "Each group adds up to 100%. The further apart the two, the better Q-Score tells errors."
+    if len(groups) == 1:
+        caption = "How the Q-Score is distributed. Low: no discriminative feature stands out."
+    if not known.all():
+        caption += f" {int((~known).sum()):,} images have no Q-Score and are in no bar."
+    legend = tuple((kind, title) for kind, title, _ in curves)
+    return Figure("histogram", "Q-Score", axes.figure("Histogram of the Q-Score", *parts), caption, legend)
+
+
+def _complete(found: MetricResult | None, *keys: str) -> list[Mapping[str, Any]]:
+    """The rows of a measurement's table that have all of `keys`."""
+    rows = () if found is None else found.table
+    return [row for row in rows if not any(is_missing(row.get(key)) for key in keys)]
+
+
+def _number(value: Any) -> float:
+    return float("nan") if is_missing(value) else float(value)

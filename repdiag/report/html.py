@@ -1,0 +1,124 @@
+"""The report as one HTML file that opens anywhere, offline, and runs nothing but its own two scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from repdiag.report import views
+from repdiag.report.figures import figures
+from repdiag.report.numbers import interval_text, number
+from repdiag.report.scatter import embedded_json, map_data
+from repdiag.report.tables import TableFile
+from repdiag.report.text import clean
+from repdiag.types import Interval, Report
+
+if TYPE_CHECKING:
+    import jinja2
+
+DESCRIPTIONS = {
+    "report.json": "everything but the per-sample values, with full provenance",
+    "metrics.csv": "one row per metric",
+    "classes.csv": "one row per class",
+    "features.csv": "one row per feature",
+    "samples.csv": "one row per image",
+}
+
+
+@cache
+def _asset(name: str) -> Markup:
+    """A style sheet or script of ours, inlined as it is; our own, so not escaped."""
+    return Markup(files("repdiag.report").joinpath("templates", name).read_text("utf-8"))  # noqa: S704
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("repdiag.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _hash(content: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii") + "'"
+
+
+def content_policy(styles: str, scripts: tuple[str, ...]) -> str:
+    """A Content-Security-Policy under which exactly these styles and scripts run and nothing is fetched."""
+    return (
+        f"default-src 'none'; img-src data:; style-src {_hash(styles)};"
+        f" script-src {' '.join(map(_hash, scripts))}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def render(report: Report, tables: Mapping[str, TableFile] | None = None) -> str:
+    """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
+    styles, scripts = _asset("report.css"), (_asset("tables.js"), _asset("map.js"))
+    scatter = map_data(report)
+    page = _environment().get_template("report.html.j2")
+    rendered = page.render(
+        report=report,
+        title=f"{views.text(report.encoder.get('name', 'encoder'))} on "
+        f"{views.text(report.dataset.get('name', 'data'))}",
+        policy=content_policy(styles, scripts),
+        styles=styles,
+        scripts=scripts,
+        counts=_counts(report),
+        families=views.families(report),
+        warnings=[views.text(w) for w in report.warnings[: views.MAX_ROWS]],
+        figures=figures(report),
+        scatter=scatter,
+        scatter_json=None if scatter is None else embedded_json(scatter),
+        classes=views.class_grid(report),
+        riskiest=views.riskiest(report),
+        risk=_risk(report),
+        provenance=_provenance(report),
+        files=[(name, words, tables[name].rows if tables and name in tables else None)
+               for name, words in DESCRIPTIONS.items()],
+        grid=views.grid,
+    )  # fmt: skip
+    return clean(rendered)
+
+
+def _counts(report: Report) -> list[tuple[int, str]]:
+    counts = [(len(report.samples), "images"), (len(report.features), "features")]
+    return counts + ([(len(report.classes), "classes")] if len(report.classes) else [])
+
+
+def _risk(report: Report) -> dict[str, Any] | None:
+    """The risk's sentence parts, or None when no risk was made."""
+    risk = report.risk
+    if not risk:
+        return None
+    said = {key: views.text(risk.get(key) or "") for key in ("title", "score", "explanation")}
+    auroc, low, high = risk.get("auroc"), risk.get("low"), risk.get("high")
+    measured = ""
+    if auroc is not None:
+        measured = f"AUROC {number(auroc)}"
+        if low is not None and high is not None:
+            measured += " " + interval_text(Interval(low, high, "", 0), "", auroc)
+    return {**said, "validated": bool(risk.get("validated")), "measured": measured}
+
+
+def _provenance(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
+    timing = {step: f"{seconds:.2f} s" for step, seconds in report.timing.items()}
+    parts: dict[str, Mapping[str, Any]] = {
+        "Encoder": report.encoder,
+        "Data": report.dataset,
+        "Configuration": report.config,
+        "Environment": report.environment,
+        "Risk": {} if not report.risk else {"score": report.risk.get("score"), **report.risk},
+        "Time": timing,
+    }
+    return [(title, views.flat(part)) for title, part in parts.items() if part]

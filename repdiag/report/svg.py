@@ -1,0 +1,163 @@
+"""The little SVG that the figures need: tags, axes, and the strip that shows one number in its range.
+
+Colors and fonts come from the page's style sheet (class names), so that figures follow light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from repdiag.report.numbers import number
+from repdiag.types import MetricResult, MetricSpec
+
+
+def tag(name: str, *content: str, **attributes: object) -> Markup:
+    """One element; text content is escaped, `class_` means class and `stroke_width` stroke-width."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    body = Markup("").join(content)
+    return Markup(f"<{name}{written}>{body}</{name}>" if body else f"<{name}{written}/>")  # noqa: S704 - escaped
+
+
+def _short(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) within [low, high]."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next((f * power for f in (1, 2, 2.5, 5) if f * power >= raw), 10 * power)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [step * i for i in range(first, last + 1)]
+
+
+def tick_labels(ticks: Sequence[float], unit: str = "") -> list[str]:
+    """The ticks with as many decimals as their step needs; shares in percent."""
+    if unit == "share":
+        ticks = [100 * tick for tick in ticks]
+    step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else abs(ticks[0]) or 1.0
+    digits = next((n for n in range(8) if abs(round(step, n) - step) < 1e-6 * step), 8)
+    sign = "%" if unit in ("share", "%") else ""
+    return [f"{0.0 if abs(tick) < 1e-12 else tick:,.{digits}f}{sign}" for tick in ticks]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A plotting area in user units (1 unit is about 1 pixel) with a linear scale on both axes."""
+
+    xlim: tuple[float, float]
+    ylim: tuple[float, float]
+    width: float = 520
+    height: float = 300
+    left: float = 54
+    right: float = 16
+    top: float = 16
+    bottom: float = 44
+
+    def x(self, value: float) -> float:
+        """Horizontal place of a value."""
+        return self.left + (self.width - self.left - self.right) * _share(value, self.xlim)
+
+    def y(self, value: float) -> float:
+        """Vertical place of a value (the axis points up)."""
+        return self.height - self.bottom - (self.height - self.top - self.bottom) * _share(value, self.ylim)
+
+    def frame(
+        self, xlabel: str, ylabel: str, *, xunit: str = "", yunit: str = "", yticks: bool = True
+    ) -> Markup:
+        """Grid lines, tick labels and axis titles."""
+        floor = self.height - self.bottom
+        xs, ys = nice_ticks(*self.xlim), nice_ticks(*self.ylim) if yticks else []
+        parts = [
+            tag("line", x1=self.left, x2=self.width - self.right, y1=self.y(v), y2=self.y(v), class_="grid")
+            for v in ys
+        ]
+        parts.append(tag("line", x1=self.left, x2=self.width - self.right, y1=floor, y2=floor, class_="axis"))
+        parts += [
+            tag("text", label, x=self.left - 8, y=self.y(v) + 4, class_="tick end")
+            for v, label in zip(ys, tick_labels(ys, yunit) if ys else [], strict=True)
+        ]
+        parts += [
+            tag("text", label, x=self.x(v), y=floor + 17, class_="tick mid")
+            for v, label in zip(xs, tick_labels(xs, xunit), strict=True)
+        ]
+        middle = (self.left + self.width - self.right) / 2
+        parts.append(tag("text", xlabel, x=middle, y=self.height - 6, class_="label mid"))
+        if ylabel:
+            parts.append(tag("text", ylabel, x=0, y=10, class_="label"))
+        return Markup("").join(parts)
+
+    def path(self, points: Iterable[tuple[float, float]], class_: str, closed: bool = False) -> Markup:
+        """A line (or an area) through data points; nothing when there are none."""
+        steps = [f"{self.x(x):.2f},{self.y(y):.2f}" for x, y in points]
+        if not steps:
+            return Markup("")
+        return tag("path", d="M" + "L".join(steps) + ("Z" if closed else ""), class_=class_)
+
+    def figure(self, title: str, *content: str) -> Markup:
+        """The whole drawing with its title for screen readers."""
+        return tag(
+            "svg",
+            tag("title", title),
+            *content,
+            viewBox=f"0 0 {self.width:g} {self.height:g}",
+            role="img",
+            class_="plot",
+        )
+
+
+def _share(value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return (value - low) / (high - low) if high > low else 0.5
+
+
+def strip_limits(spec: MetricSpec, result: MetricResult) -> tuple[float, float]:
+    """The range a strip shows: the metric's own where that is bounded, else one around what is drawn."""
+    shown = [result.value]
+    if result.interval is not None:
+        shown += [result.interval.low, result.interval.high]
+    if result.null is not None:
+        shown.append(result.null.mean)
+    low = spec.low if math.isfinite(spec.low) else min(*shown, 0.0)
+    if math.isfinite(spec.high):
+        high = spec.high
+    else:
+        top = max(*shown, low + 1e-9)
+        high = next(t for t in nice_ticks(low, low + 3 * (top - low), 12) if t > top)
+    return min(low, *shown), max(high, *shown)
+
+
+def strip(spec: MetricSpec, result: MetricResult) -> Markup:
+    """One number in its range: a line for the range, a bar for the interval, a dot for the value, a tick for
+    the null. Places are percentages, so that it fills any width without being stretched."""
+    limits = strip_limits(spec, result)
+
+    def at(value: float) -> str:
+        return f"{100 * _share(value, limits):.2f}%"
+
+    parts = [tag("line", x1="0%", x2="100%", y1=9, y2=9, class_="range")]
+    said = f"{number(result.value, spec.unit)} in the range {number(limits[0], spec.unit)} to "
+    said += number(limits[1], spec.unit)
+    if result.interval is not None:
+        low, high = result.interval.low, result.interval.high
+        width = f"{100 * (_share(high, limits) - _share(low, limits)):.2f}%"
+        parts.append(tag("rect", x=at(low), y=5, width=width, height=8, rx=2, class_="interval"))
+    if result.null is not None:
+        place = at(result.null.mean)
+        parts.append(tag("line", x1=place, x2=place, y1=1, y2=17, class_="null"))
+        said += f", null at {number(result.null.mean, spec.unit)}"
+    parts.append(tag("circle", cx=at(result.value), cy=9, r=4.5, class_="dot"))
+    ends = tick_labels([limits[0], limits[1]], spec.unit)
+    parts.append(tag("text", ends[0], x="0%", y=29, class_="tick"))
+    parts.append(tag("text", ends[1], x="100%", y=29, class_="tick end"))
+    return tag("svg", tag("title", said), *parts, class_="strip", role="img", height=32)

@@ -1,0 +1,238 @@
+"""What the page's templates loop over: a report's parts, cut to a size that a page can hold, nothing computed.
+
+Every limit is said on the page, and what is cut is whole in the files beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from repdiag.report import svg
+from repdiag.report.columns import CLASS_COLUMNS, Column, cell, column_of, numeric
+from repdiag.report.numbers import (
+    ARROWS,
+    WORDS,
+    exact,
+    interval_text,
+    is_missing,
+    null_text,
+    number,
+    quantity,
+    z_score,
+)
+from repdiag.report.text import clean, shortened
+from repdiag.types import Measurement, MetricResult, Report
+
+MAX_CLASSES = 2000
+MAX_ROWS = 100  # rows of a metric's own table, and warnings
+MAX_TEXT = 600  # characters of one label, file name or piece of metadata
+MAX_CARDS = 24
+MAX_IMAGE_BYTES = 2_500_000  # thumbnails of one page, before base64
+
+STATUS_WORDS = {
+    "paper": "as read in the paper",
+    "code": "as read in the authors' code",
+    "adapted": "a published measure with a stated change",
+    "ours": "our own definition",
+}
+
+
+def text(value: Any) -> str:
+    """Foreign text, valid and not endless; the templates escape it."""
+    return shortened(clean(str(value)), MAX_TEXT)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell: what is shown, the exact value for sorting and copying, and whether it is a number."""
+
+    shown: str
+    exact: str
+    numeric: bool
+
+
+def cell_of(value: Any, unit: str = "") -> Cell:
+    """A cell for a plain value of any kind."""
+    value = cell(value)
+    if is_missing(value):
+        return Cell("–", "", True)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no", str(value).lower(), False)
+    if isinstance(value, int):
+        return Cell(f"{value:,}" if unit else str(value), str(value), True)
+    if isinstance(value, float):
+        return Cell(number(value, unit) + ("%" if unit in ("share", "%") else ""), exact(value), True)
+    return Cell(text(value), clean(str(value)), False)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for the page: headings, rows, and how many rows there are in all."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+
+
+def grid(rows: Sequence[Mapping[str, Any]]) -> Grid:
+    """The rows of a measurement's table; a column is what any row has."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = tuple(tuple(cell_of(row.get(name)) for name in names) for row in rows[:MAX_ROWS])
+    return Grid(tuple(Column(name.replace("_", " ")) for name in names), cells, len(rows))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric as the page shows it."""
+
+    spec: Any
+    arrow: str
+    arrow_words: str
+    status_words: str
+    skipped: str | None = None
+    value: str = ""
+    exact: str = ""
+    interval: str = ""
+    interval_words: str = ""
+    null: str = ""
+    null_words: str = ""
+    strip: str = ""
+    note: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+    table: Grid | None = None
+
+
+def metric(measurement: Measurement) -> Metric:
+    """The view of one measurement."""
+    spec, outcome = measurement.spec, measurement.outcome
+    common = (spec, ARROWS[spec.direction], WORDS[spec.direction], STATUS_WORDS[spec.status.value])
+    if not isinstance(outcome, MetricResult):
+        return Metric(*common, skipped=text(outcome.reason))
+    value, unit, interval, null = outcome.value, spec.unit, outcome.interval, outcome.null
+    interval_words = null_words = ""
+    if interval is not None:
+        interval_words = f"{100 * interval.level:g}% interval from {interval.n:,} × {interval.method}"
+    if null is not None:
+        z = z_score(outcome)
+        null_words = f"{null.name}, {null.n:,} draws" + ("" if z is None else f"; z = {z:,.1f}")
+    return Metric(
+        *common,
+        value=quantity(value, unit),
+        exact=exact(value),
+        interval=interval_text(interval, unit, value),
+        interval_words=interval_words,
+        null=null_text(null, unit, value),
+        null_words=null_words,
+        strip=svg.strip(spec, outcome),
+        note=None if outcome.note is None else text(outcome.note),
+        parameters=tuple(flat(outcome.parameters)),
+        table=grid(outcome.table) if outcome.table else None,
+    )
+
+
+def families(report: Report) -> list[tuple[str, list[Metric]]]:
+    """The metrics by family, families in the order of their first metric."""
+    order = list(dict.fromkeys(m.spec.family for m in report.measurements))
+    ranked = sorted(report.measurements, key=lambda m: order.index(m.spec.family))
+    grouped = groupby(ranked, key=lambda m: m.spec.family)
+    return [(family, [metric(m) for m in group]) for family, group in grouped]
+
+
+def class_grid(report: Report) -> Grid | None:
+    """The class table; with more than MAX_CLASSES classes those with the lowest accuracy."""
+    columns = report.classes.columns
+    if not len(report.classes):
+        return None
+    known = [name for name in CLASS_COLUMNS if name in columns]
+    names = known + [name for name in columns if name not in CLASS_COLUMNS]
+    order = np.arange(len(report.classes))
+    accuracy = numeric(report.classes, "accuracy")
+    if order.size > MAX_CLASSES and accuracy is not None:
+        order = np.sort(np.argsort(accuracy, kind="stable")[:MAX_CLASSES])
+    heads = tuple(column_of(name) for name in names)
+    rows = tuple(
+        tuple(cell_of(columns[name][row], head.unit) for name, head in zip(names, heads, strict=True))
+        for row in order[:MAX_CLASSES]
+    )
+    return Grid(heads, rows, len(report.classes))
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the riskiest samples."""
+
+    id: str
+    image: str | None  # a data URI
+    label: str | None
+    prediction: str | None
+    correct: bool | None
+    facts: tuple[tuple[str, Cell], ...]
+
+
+def riskiest(report: Report) -> list[Card]:
+    """The samples with the highest risk: those with a thumbnail, or without pictures the first of all."""
+    risk = numeric(report.samples, "risk")
+    if risk is None or not np.isfinite(risk).any():
+        return []
+    ids = report.samples.columns["id"]
+    rows = np.flatnonzero(np.isfinite(risk))
+    if report.thumbnails:
+        rows = np.array([row for row in rows if str(ids[row]) in report.thumbnails], dtype=np.int64)
+    cards: list[Card] = []
+    spent = 0
+    for row in rows[np.argsort(-risk[rows], kind="stable")[:MAX_CARDS]]:
+        picture = report.thumbnails.get(str(ids[row]))
+        if picture is not None:
+            spent += len(picture)
+            if spent > MAX_IMAGE_BYTES:
+                break
+        cards.append(_card(report, int(row), picture))
+    return cards
+
+
+def _card(report: Report, row: int, picture: bytes | None) -> Card:
+    columns = report.samples.columns
+    named = {
+        key: text(columns[key][row]) if key in columns and columns[key][row] is not None else None
+        for key in ("label", "prediction")
+    }
+    facts = tuple(
+        (title, cell_of(columns[key][row]))
+        for key, title in (("risk", "risk"), ("q_score", "Q-Score"))
+        if key in columns
+    )
+    image = None if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
+    correct = bool(columns["correct"][row]) if "correct" in columns else None
+    return Card(text(columns["id"][row]), image, named["label"], named["prediction"], correct, facts)
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as (dotted name, text) pairs; lists on one line."""
+    if isinstance(value, Mapping):
+        pairs = [flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in value.items()]
+        return [pair for group in pairs for pair in group][:MAX_ROWS]
+    return [(text(prefix), words(value))]
+
+
+def words(value: Any) -> str:
+    """A piece of metadata as text: lists joined by commas, mappings as `name value`, nothing as a dash."""
+    value = cell(value)
+    if is_missing(value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return text(", ".join(f"{key} {words(item)}" for key, item in value.items()))
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        shown = [words(item) for item in list(value)[:MAX_ROWS]]
+        more = len(value) - len(shown)
+        return text(("; " if any(isinstance(v, Mapping) for v in value) else ", ").join(shown) or "none") + (
+            f" and {more:,} more" if more else ""
+        )
+    return text(value)
