@@ -329,7 +329,7 @@ def silent(step: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-ThumbnailReader = Callable[[Sequence[int]], Mapping[str, bytes]]
-"""Row numbers of the embedding set -> JPEG bytes by sample id."""
+ThumbnailReader = Callable[[Sequence[str]], Mapping[str, bytes]]
+"""Sample ids -> JPEG bytes by id, for those that can be shown."""
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]

@@ -1,0 +1,322 @@
+"""`repdiag score`: checkpoint and images in, the truth about the representation out."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from repdiag.score import Plan, Request
+
+
+class Precision(enum.StrEnum):
+    """Arithmetic of the forward pass; auto is bfloat16 autocast on CUDA and float32 elsewhere."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Interpolation(enum.StrEnum):
+    """How images are resized."""
+
+    bilinear = "bilinear"
+    bicubic = "bicubic"
+
+
+LOADING = "Loading the model"
+IMAGES = "Images and device"
+NUMBERS = "What is measured, and how"
+CACHE = "Cache"
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Checkpoint file (torch.save, safetensors, TorchScript, torch.export), a name such as "
+            "timm:resnet18, or - when DATASET holds embeddings.",
+        ),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Image folder by class (train/ and test/ are used if present), flat folder, .zip or .tar of "
+            "either, or .npz, .npy, .parquet of embeddings.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its tables.")] = Path(
+        "repdiag-report"
+    ),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print report.json on stdout, not the summary.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither summary nor progress.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Pretend that there are no labels.")] = False,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="Architecture: a timm or torchvision name, or FILE.py:FACTORY.", rich_help_panel=LOADING
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained", help="With a name: fetch its weights from the hub.", rich_help_panel=LOADING
+        ),
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Entry of the checkpoint that holds the weights.", rich_help_panel=LOADING),
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Prefix of the backbone's tensors.", rich_help_panel=LOADING)
+    ] = None,
+    trust_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickle",
+            help="Unpickle the file even if that runs code from it.",
+            rich_help_panel=LOADING,
+        ),
+    ] = False,
+    size: Annotated[
+        int | None, typer.Option(help="Input size in pixels.", rich_help_panel=IMAGES, min=1)
+    ] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Shorter side before the center crop.", rich_help_panel=IMAGES, min=1)
+    ] = None,
+    interpolation: Annotated[
+        Interpolation | None, typer.Option(help="How images are resized.", rich_help_panel=IMAGES)
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Channel means of inputs in [0, 1], as 0.485,0.456,0.406.", rich_help_panel=IMAGES),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(help="Channel standard deviations, as 0.229,0.224,0.225.", rich_help_panel=IMAGES),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=IMAGES)] = "auto",
+    precision: Annotated[
+        Precision, typer.Option(help="auto is bfloat16 on CUDA, else float32.", rich_help_panel=IMAGES)
+    ] = Precision.auto,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images per forward pass; automatic by default.", rich_help_panel=IMAGES, min=1),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Decoding threads; one per core by default.", rich_help_panel=IMAGES, min=1),
+    ] = None,
+    views: Annotated[
+        int, typer.Option(help="Augmented views per sample; 0 for none.", rich_help_panel=IMAGES, min=0)
+    ] = 2,
+    view_samples: Annotated[
+        int, typer.Option(help="How many samples get augmented views.", rich_help_panel=IMAGES, min=4)
+    ] = 2048,
+    max_corrupt: Annotated[
+        float,
+        typer.Option(
+            help="Largest share of unreadable images to leave out.", rich_help_panel=IMAGES, min=0, max=1
+        ),
+    ] = 0.01,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Only these metrics or families, separated by commas.", rich_help_panel=NUMBERS),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=NUMBERS, min=0)] = 0,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            help="k of k-means; the number of classes, or 10, by default.", rich_help_panel=NUMBERS, min=2
+        ),
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(help="Folds of the cross-fit where there is no split.", rich_help_panel=NUMBERS, min=2),
+    ] = 5,
+    bootstrap: Annotated[
+        int, typer.Option(help="Bootstrap draws behind the intervals.", rich_help_panel=NUMBERS, min=50)
+    ] = 500,
+    permutations: Annotated[
+        int, typer.Option(help="Permutations behind the label nulls.", rich_help_panel=NUMBERS, min=5)
+    ] = 20,
+    neighbors: Annotated[
+        int, typer.Option(help="Neighbors of purity and density.", rich_help_panel=NUMBERS, min=1)
+    ] = 10,
+    eps: Annotated[
+        float,
+        typer.Option(
+            help="Q-Score: standard deviations above which a feature fires.", rich_help_panel=NUMBERS
+        ),
+    ] = 4.0,
+    lower: Annotated[
+        float,
+        typer.Option(
+            help="Q-Score: lower percentile of discriminative features.",
+            rich_help_panel=NUMBERS,
+            min=0,
+            max=100,
+        ),
+    ] = 50.0,
+    upper: Annotated[
+        float,
+        typer.Option(
+            help="Q-Score: upper percentile of discriminative features.",
+            rich_help_panel=NUMBERS,
+            min=0,
+            max=100,
+        ),
+    ] = 95.0,
+    draw_map: Annotated[
+        bool, typer.Option("--map/--no-map", help="Draw the UMAP map.", rich_help_panel=NUMBERS)
+    ] = True,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of cached embeddings.", rich_help_panel=CACHE)
+    ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache", help="Keep no embeddings, and use none that were kept.", rich_help_panel=CACHE
+        ),
+    ] = False,
+) -> None:
+    """Score an encoder on a data set: crowding, stability, features, Q-Score, risk, spectrum, probes.
+
+    Writes report.html, report.json, metrics.csv, classes.csv, features.csv and samples.csv to --out.
+
+    Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
+    """
+    from repdiag.cli.progress import ConsoleProgress
+    from repdiag.embed import EmbedConfig
+    from repdiag.errors import UsageError
+    from repdiag.score import Request, make_plan, run
+    from repdiag.workspace import ScoreConfig
+
+    if lower >= upper:
+        raise UsageError(f"--lower {lower:g} is not below --upper {upper:g}")
+    loading = {
+        "arch": arch,
+        "pretrained": pretrained,
+        "key": key,
+        "prefix": prefix,
+        "trust_pickle": trust_pickle,
+        "size": size,
+        "resize": resize,
+        "interpolation": interpolation.value if interpolation else None,
+        "mean": _numbers(mean, "--mean"),
+        "std": _numbers(std, "--std"),
+    }
+    request = Request(
+        model=model,
+        dataset=dataset,
+        config=ScoreConfig(
+            seed=seed,
+            clusters=clusters,
+            folds=folds,
+            bootstrap=bootstrap,
+            permutations=permutations,
+            neighbors=neighbors,
+            eps=eps,
+            lower=lower,
+            upper=upper,
+        ),
+        embed=EmbedConfig(
+            device=device,
+            batch_size=batch_size,
+            views=views,
+            view_samples=view_samples,
+            seed=seed,
+            precision=precision.value,
+            workers=workers,
+            max_corrupt=max_corrupt,
+        ),
+        loading=loading,
+        cache=cache,
+        use_cache=not no_cache,
+        use_labels=not unlabeled,
+        metrics=tuple(m.strip() for m in metrics.split(",") if m.strip()) if metrics else (),
+        draw_map=draw_map,
+    )
+    if dry_run:
+        _print_plan(make_plan(request))
+        return
+    _writable(out)
+    with ConsoleProgress(quiet) as progress:
+        report = run(make_plan(request), progress)
+
+    from repdiag.report import to_json, write_report
+    from repdiag.report.json_form import dumps
+
+    files = write_report(report, out)
+    if as_json:
+        typer.echo(dumps(to_json(report)), nl=False)
+    elif not quiet:
+        from rich.console import Console
+
+        from repdiag.report.terminal import render
+
+        render(report, Console(), files)
+
+
+def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    from repdiag.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"{option} '{text}' is not a list of numbers", do="Write it as 0.5,0.5,0.5"
+        ) from None
+    if len(values) not in (1, 3):
+        raise UsageError(f"{option} has {len(values)} numbers", do="Give 1 or 3, one per channel")
+    return values
+
+
+def _writable(out: Path) -> None:
+    """Find out before an hour of work, not after it, that the results cannot be written."""
+    import tempfile
+
+    from repdiag.errors import OutputError
+    from repdiag.files import output_errors
+
+    if out.exists() and not out.is_dir():
+        raise OutputError("--out is a file", where=str(out), do="Name a folder")
+    with output_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    request: Request = plan.request
+    if plan.encoder is not None:
+        console.print(
+            f"Encoder  {plan.encoder.name}: {plan.encoder.architecture}, {plan.encoder.dim} features"
+        )
+        console.print(f"Inputs   {plan.encoder.preprocessing.describe()}")
+    labels = "labeled" if plan.labeled else "unlabeled"
+    count = len(plan.source.manifest) if plan.source else len(plan.embeddings) if plan.embeddings else 0
+    console.print(f"Data     {request.dataset}: {count} samples, {labels}")
+    console.print(f"Device   {plan.device}")
+    table = Table(box=None, pad_edge=False)
+    for column in ("step", "what it takes", "cached", "estimate"):
+        table.add_column(column, justify="right" if column in ("cached", "estimate") else "left")
+    for step in plan.steps():
+        cached = f"{step.done}/{step.total}" if step.total else ""
+        table.add_row(
+            step.name, step.detail, cached, "" if step.seconds is None else f"~{step.seconds:.0f} s"
+        )
+    console.print(table)
+    console.print("Nothing was computed or written.")

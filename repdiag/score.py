@@ -1,0 +1,222 @@
+"""`repdiag score`: plan what is to be done, then do it. Model and data in, report out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repdiag.diagnose import choose_metrics, diagnose
+from repdiag.errors import UsageError
+from repdiag.sources import is_embeddings, open_source, read_embeddings
+from repdiag.types import EmbeddingSet, ImageSource, MetricSpec, Need, Progress, Report, silent
+from repdiag.workspace import ScoreConfig
+
+if TYPE_CHECKING:
+    from repdiag.embed import EmbedConfig
+    from repdiag.encoders import Encoder
+    from repdiag.store import Store
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. `model` is a file or a name, or "-" when `dataset` holds embeddings."""
+
+    model: str
+    dataset: str
+    config: ScoreConfig = field(default_factory=ScoreConfig)
+    embed: EmbedConfig | None = None
+    loading: Mapping[str, Any] = field(default_factory=dict)  # keywords of `load_encoder`
+    cache: Path | None = None  # None: the default place
+    use_cache: bool = True
+    use_labels: bool = True
+    metrics: tuple[str, ...] = ()
+    draw_map: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan: what, how much of it, how much is there already, and its cost in seconds."""
+
+    name: str
+    detail: str
+    done: int = 0
+    total: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that `run` will do, opened and checked: making one reads no image and trains nothing."""
+
+    request: Request
+    device: str
+    embeddings: EmbeddingSet | None
+    encoder: Encoder | None
+    source: ImageSource | None
+    store: Store | None
+    metrics: tuple[MetricSpec, ...]
+
+    @property
+    def labeled(self) -> bool:
+        """Whether at least two classes are known."""
+        if not self.request.use_labels:
+            return False
+        holder = self.embeddings or (self.source.manifest if self.source else None)
+        return holder is not None and holder.labels is not None and len(holder.class_names) >= 2
+
+    def steps(self) -> list[Step]:
+        """The steps in order; measures one small forward pass to estimate the extraction."""
+        steps = []
+        if self.encoder is not None and self.source is not None:
+            from repdiag.embed import embedding_key
+
+            total = len(self.source.manifest)
+            key = embedding_key(self.encoder, self.source.manifest, _embed_config(self.request))
+            status = self.store.status(key) if self.store else None
+            done = status[0] if status else 0
+            rate = _forward_rate(self.encoder, self.device)
+            steps.append(
+                Step(
+                    "embed",
+                    f"{total} images, {rate:.0f} images/s forward",
+                    done,
+                    total,
+                    (total - done) / rate,
+                )
+            )
+        for spec in self.metrics:
+            missing = [need.value for need in spec.needs if need in self._missing()]
+            steps.append(Step(spec.name, f"skipped: needs {' and '.join(missing)}" if missing else spec.cost))
+        if self.request.draw_map:
+            steps.append(Step("map", "UMAP of at most " + str(self.request.config.map_samples) + " samples"))
+        return steps
+
+    def _missing(self) -> set[Need]:
+        missing = set() if self.labeled else {Need.LABELS}
+        views = (
+            self.embeddings.views is not None if self.embeddings else _embed_config(self.request).views > 0
+        )
+        return missing if views else missing | {Need.IMAGES}
+
+
+def make_plan(request: Request) -> Plan:
+    """Open the model and the data set, check that they fit the request; raises RepdiagErrors."""
+    metrics = tuple(m.spec for m in choose_metrics(request.metrics))
+    if is_embeddings(request.dataset):
+        if request.model != "-":
+            raise UsageError(
+                f"'{request.dataset}' holds ready embeddings, so no model is run on it",
+                do="Give '-' as MODEL",
+            )
+        device = _device(request, torch_needed=False)
+        return Plan(request, device, read_embeddings(request.dataset), None, None, None, metrics)
+    if request.model == "-":
+        raise UsageError(
+            f"MODEL is '-', but '{request.dataset}' does not hold embeddings",
+            do="Give a .npz, .npy or .parquet file of embeddings, or name the model",
+        )
+    source = open_source(request.dataset)
+    from repdiag.encoders import load_encoder
+    from repdiag.store import Store
+
+    encoder = load_encoder(request.model, **request.loading)
+    store = (Store(request.cache) if request.cache else Store()) if request.use_cache else None
+    return Plan(request, _device(request), None, encoder, source, store, metrics)
+
+
+def run(plan: Plan, progress: Progress = silent) -> Report:
+    """Carry out `plan`: embed (or take what the cache holds), measure, and return the report."""
+    request, began = plan.request, time.perf_counter()
+    thumbnails, encoder_facts = None, None
+    warnings: list[str] = []
+    embeddings = plan.embeddings
+    if embeddings is None:
+        assert plan.encoder is not None
+        assert plan.source is not None
+        from repdiag.embed import embed
+        from repdiag.embed import thumbnails as read_thumbnails
+
+        embeddings = embed(
+            plan.encoder, plan.source, _embed_config(request), store=plan.store, progress=progress
+        )
+        encoder_facts = plan.encoder.describe()
+        warnings += plan.encoder.loading.warnings
+        source = plan.source
+        row = {path: i for i, path in enumerate(source.manifest.paths)}
+
+        def thumbnails(ids: Sequence[str]) -> Mapping[str, bytes]:
+            return read_thumbnails(source, [row[i] for i in ids])
+
+    embedded = time.perf_counter()
+    if not request.use_labels:
+        embeddings = replace(embeddings, labels=None, class_names=())
+    if embeddings.corrupt:
+        warnings.append(
+            f"{len(embeddings.corrupt)} images cannot be read and are left out: "
+            + "; ".join(f"{c.path} ({c.reason})" for c in embeddings.corrupt[:3])
+            + ("; ..." if len(embeddings.corrupt) > 3 else "")
+        )
+    name = plan.source.name if plan.source else request.dataset
+    report = diagnose(
+        embeddings,
+        request.config,
+        device="cuda" if plan.device == "cuda" else "cpu",
+        encoder=encoder_facts,
+        dataset={
+            "name": name,
+            "fingerprint": plan.source.manifest.fingerprint if plan.source else None,
+            "labels_used": request.use_labels,
+        },
+        metrics=request.metrics,
+        draw_map=request.draw_map,
+        thumbnails=thumbnails,
+        warnings=warnings,
+        progress=progress,
+    )
+    timing = {"embed": embedded - began, **report.timing, "total": time.perf_counter() - began}
+    return replace(report, timing=timing)
+
+
+def score(request: Request, progress: Progress = silent) -> Report:
+    """Plan and run in one call."""
+    return run(make_plan(request), progress)
+
+
+def _embed_config(request: Request) -> EmbedConfig:
+    from repdiag.embed import EmbedConfig
+
+    return request.embed or EmbedConfig(seed=request.config.seed)
+
+
+def _device(request: Request, torch_needed: bool = True) -> str:
+    wanted = request.embed.device if request.embed else "auto"
+    if not torch_needed and wanted in ("auto", "cpu"):
+        return "cpu"
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    kind = wanted.split(":")[0]
+    if kind not in available:
+        raise UsageError(f"There is no device '{wanted}'", do="Use auto, cpu, cuda or mps")
+    if not available[kind]:
+        raise UsageError(f"This machine has no {kind} device that torch can use", do="Use --device cpu")
+    return wanted
+
+
+def _forward_rate(encoder: Encoder, device: str) -> float:
+    """Images per second of one small forward pass: an estimate, good to a factor of two."""
+    import torch
+
+    shape = encoder.preprocessing
+    batch = torch.zeros(8, shape.channels, shape.size, shape.size, device=device)
+    module = encoder.module.to(device)
+    with torch.inference_mode():
+        module(batch)
+        began = time.perf_counter()
+        module(batch)
+    return 8 / max(time.perf_counter() - began, 1e-9)
