@@ -58,7 +58,7 @@ def activation_curve(report: Report) -> Figure | None:
             tag("rect", x=left, y=axes.top, width=right - left, height=floor - axes.top, class_="band")
         )
         parts.append(tag("text", "S", x=(left + right) / 2, y=axes.top + 18, class_="mark mid"))
-    parts.append(axes.frame("features, most often active first", "active in", yunit=unit))
+    parts.append(axes.frame("features, most often active first", "share of images", yunit=unit))
     rows = np.unique(np.linspace(0, d - 1, min(d, MAX_POINTS)).round().astype(int))
     line = [(float(i) + 0.5, float(frequency[i])) for i in rows]
     parts.append(axes.path([(line[0][0], 0.0), *line, (line[-1][0], 0.0)], "area", closed=True))
@@ -66,8 +66,8 @@ def activation_curve(report: Report) -> Figure | None:
     caption = f"Share of the images in which each of the {d:,} features stands out."
     if inside.any():
         caption += (
-            f" The shaded band holds the {int(inside.sum()):,} discriminative features S: features to its"
-            " left are active almost everywhere, those to its right almost nowhere."
+            f" The shaded band holds the {int(inside.sum()):,} discriminative features S; those to its left"
+            " respond to the most images (generic), those to its right to the fewest (rare)."
         )
     return Figure("activation", "Activation frequency", axes.figure("Activation frequency", *parts), caption)
 
@@ -104,7 +104,7 @@ def compression(report: Report) -> Figure | None:
         tag("circle", cx=axes.x(x), cy=axes.y(y), r=3, class_="dot")
         for x, y in zip(kept, accuracy, strict=True)
     ]
-    legend = [("main", "features in S, narrowed step by step")]
+    legend = [("main", "features chosen by activation frequency")]
     if known.any():
         legend.append(("other", "random features, same number"))
     return Figure(
@@ -127,7 +127,7 @@ def risk_predictors(report: Report) -> Figure | None:
     ends = [_number(row.get(key)) for row in rows for key in ("auroc", "low", "high")] + [0.5]
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     pad = 0.05 * (high - low)
-    step, left = 25.0, 196.0
+    step, left = 25.0, 184.0
     axes = Axes(
         (max(0.0, low - pad), min(1.0, high + pad)),
         (0.0, float(len(rows))),
@@ -152,8 +152,8 @@ def risk_predictors(report: Report) -> Figure | None:
             interval = Interval(float(row["low"]), float(row["high"]), "", 0)
             said += f"  {interval_text(interval, '', value)}"
             x1, x2 = axes.x(interval.low), axes.x(interval.high)
-            parts.append(tag("line", x1=x1, x2=x2, y1=y, y2=y, class_="whisker"))
-        parts.append(tag("circle", cx=axes.x(value), cy=y, r=4.5, class_=kind))
+            parts.append(tag("rect", x=x1, y=y - 6, width=x2 - x1, height=12, rx=1, class_="interval"))
+        parts.append(tag("circle", cx=axes.x(value), cy=y, r=3.5, class_=kind))
         name = str(row.get("title") or row.get("score"))
         weight = " strong" if row.get("score") == chosen else ""
         parts.append(tag("text", name[:32], x=left - 10, y=y + 4, class_="label end" + weight))

@@ -76,6 +76,7 @@ def render(report: Report, tables: Mapping[str, TableFile] | None = None) -> str
         scripts=scripts,
         counts=_counts(report),
         families=views.families(report),
+        not_measured=views.not_measured(report),
         warnings=[views.text(w) for w in report.warnings[: views.MAX_ROWS]],
         figures=figures(report),
         scatter=scatter,

@@ -38,7 +38,7 @@ def decimals(value: float) -> int:
 
 
 def number(value: Any, unit: str = "", *, like: float | None = None) -> str:
-    """`value` without its unit sign; with as many decimals as `like` (the number beside it) would get."""
+    """`value` without its unit sign; with no more decimals than `like`, the number it stands beside."""
     if is_missing(value):
         return MISSING
     value = float(value)
@@ -47,10 +47,9 @@ def number(value: Any, unit: str = "", *, like: float | None = None) -> str:
         return f"{percent:.2g}" if 0 < abs(percent) < 0.095 else f"{percent:.1f}"
     if unit and value.is_integer() and (like is None or float(like).is_integer()):
         return f"{value:,.0f}"  # a count: "231", not "231.0"
-    reference = value if like is None else like
     if 0 < abs(value) < 0.0005:
         return f"{value:.1e}"
-    return f"{value:,.{decimals(reference)}f}"
+    return f"{value:,.{min(decimals(value), decimals(value if like is None else like))}f}"
 
 
 def quantity(value: Any, unit: str = "") -> str:
@@ -74,7 +73,7 @@ def null_text(null: Null | None, unit: str, value: float) -> str:
     """ "0.100 ± 0.002" with the decimals of `value`, "" without a null."""
     if null is None:
         return ""
-    return f"{number(null.mean, unit, like=value)} ± {number(null.std, unit, like=value)}"
+    return f"{number(null.mean, unit, like=value)} ± {number(null.std, unit, like=null.mean)}"
 
 
 def z_score(result: MetricResult) -> float | None:

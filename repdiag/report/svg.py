@@ -151,13 +151,17 @@ def strip(spec: MetricSpec, result: MetricResult) -> Markup:
     if result.interval is not None:
         low, high = result.interval.low, result.interval.high
         width = f"{100 * (_share(high, limits) - _share(low, limits)):.2f}%"
-        parts.append(tag("rect", x=at(low), y=5, width=width, height=8, rx=2, class_="interval"))
+        parts.append(tag("rect", x=at(low), y=2, width=width, height=14, rx=1, class_="interval"))
     if result.null is not None:
         place = at(result.null.mean)
         parts.append(tag("line", x1=place, x2=place, y1=1, y2=17, class_="null"))
         said += f", null at {number(result.null.mean, spec.unit)}"
-    parts.append(tag("circle", cx=at(result.value), cy=9, r=4.5, class_="dot"))
-    ends = tick_labels([limits[0], limits[1]], spec.unit)
+    parts.append(tag("circle", cx=at(result.value), cy=9, r=3.5, class_="dot"))
+    ends = tick_labels(limits, spec.unit)
+    if not math.isfinite(spec.low):
+        ends[0] = f"← {ends[0]}"  # the range goes on
+    if not math.isfinite(spec.high):
+        ends[1] += " →"
     parts.append(tag("text", ends[0], x="0%", y=29, class_="tick"))
     parts.append(tag("text", ends[1], x="100%", y=29, class_="tick end"))
     return tag("svg", tag("title", said), *parts, class_="strip", role="img", height=32)

@@ -23,11 +23,10 @@ from repdiag.report.numbers import (
     is_missing,
     null_text,
     number,
-    quantity,
     z_score,
 )
 from repdiag.report.text import clean, shortened
-from repdiag.types import Measurement, MetricResult, Report
+from repdiag.types import Measurement, MetricResult, Report, Skipped
 
 MAX_CLASSES = 2000
 MAX_ROWS = 100  # rows of a metric's own table, and warnings
@@ -96,11 +95,13 @@ class Metric:
     arrow_words: str
     status_words: str
     skipped: str | None = None
-    value: str = ""
+    value: str = ""  # with "%", but a unit in words stands apart
+    unit: str = ""
     exact: str = ""
     interval: str = ""
     interval_words: str = ""
     null: str = ""
+    null_name: str = ""
     null_words: str = ""
     strip: str = ""
     note: str | None = None
@@ -115,19 +116,22 @@ def metric(measurement: Measurement) -> Metric:
     if not isinstance(outcome, MetricResult):
         return Metric(*common, skipped=text(outcome.reason))
     value, unit, interval, null = outcome.value, spec.unit, outcome.interval, outcome.null
-    interval_words = null_words = ""
+    interval_words = null_name = null_words = ""
     if interval is not None:
         interval_words = f"{100 * interval.level:g}% interval from {interval.n:,} × {interval.method}"
     if null is not None:
         z = z_score(outcome)
+        null_name = null.name
         null_words = f"{null.name}, {null.n:,} draws" + ("" if z is None else f"; z = {z:,.1f}")
     return Metric(
         *common,
-        value=quantity(value, unit),
+        value=number(value, unit) + ("%" if unit in ("share", "%") else ""),
+        unit="" if unit in ("share", "%") else unit,
         exact=exact(value),
         interval=interval_text(interval, unit, value),
         interval_words=interval_words,
         null=null_text(null, unit, value),
+        null_name=null_name,
         null_words=null_words,
         strip=svg.strip(spec, outcome),
         note=None if outcome.note is None else text(outcome.note),
@@ -142,6 +146,15 @@ def families(report: Report) -> list[tuple[str, list[Metric]]]:
     ranked = sorted(report.measurements, key=lambda m: order.index(m.spec.family))
     grouped = groupby(ranked, key=lambda m: m.spec.family)
     return [(family, [metric(m) for m in group]) for family, group in grouped]
+
+
+def not_measured(report: Report) -> list[tuple[str, list[str]]]:
+    """Headline metrics that were skipped: their titles by reason."""
+    reasons: dict[str, list[str]] = {}
+    for measurement in report.measurements:
+        if measurement.spec.headline and isinstance(measurement.outcome, Skipped):
+            reasons.setdefault(text(measurement.outcome.reason), []).append(measurement.spec.title)
+    return list(reasons.items())
 
 
 def class_grid(report: Report) -> Grid | None:
@@ -168,6 +181,7 @@ class Card:
     """One of the riskiest samples."""
 
     id: str
+    short_id: str  # beginning and end: file names differ at their ends
     image: str | None  # a data URI
     label: str | None
     prediction: str | None
@@ -209,7 +223,10 @@ def _card(report: Report, row: int, picture: bytes | None) -> Card:
     )
     image = None if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
     correct = bool(columns["correct"][row]) if "correct" in columns else None
-    return Card(text(columns["id"][row]), image, named["label"], named["prediction"], correct, facts)
+    identity = clean(str(columns["id"][row]))
+    return Card(
+        text(identity), shortened(identity, 34), image, named["label"], named["prediction"], correct, facts
+    )
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
