@@ -26,7 +26,7 @@ CLASS_COLUMNS = {
     "nearest_distance": Column("Distance to it"),
     "nearest_center_error": Column("Nearer to another center", "share"),
     "knn_purity": Column("kNN purity", "share"),
-    "mean_q_score": Column("Mean Q-Score"),
+    "mean_q_score": Column("Mean Q\u2011Score"),
     "mean_risk": Column("Mean risk"),
 }
 """Columns of classes.csv. A column that is not listed is shown under its own name."""

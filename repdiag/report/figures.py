@@ -10,9 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from repdiag.report.columns import numeric
-from repdiag.report.numbers import interval_text, is_missing, number
+from repdiag.report.numbers import is_missing, number
 from repdiag.report.svg import Axes, tag
-from repdiag.types import Interval, MetricResult, Report
+from repdiag.report.text import clean, shortened
+from repdiag.types import MetricResult, Report
 
 MAX_POINTS = 600  # a curve with more points than pixels only makes the page heavier
 BINS = 36
@@ -127,13 +128,14 @@ def risk_predictors(report: Report) -> Figure | None:
     ends = [_number(row.get(key)) for row in rows for key in ("auroc", "low", "high")] + [0.5]
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     pad = 0.05 * (high - low)
-    step, left = 25.0, 184.0
+    names = [shortened(clean(str(row.get("title") or row.get("score"))), 34) for row in rows]
+    step, left = 25.0, 24 + 6.4 * max(map(len, names))  # a character of the label font is about 6 wide
     axes = Axes(
         (max(0.0, low - pad), min(1.0, high + pad)),
         (0.0, float(len(rows))),
         height=len(rows) * step + 60,
         left=left,
-        right=116,
+        right=52,
     )
     chance = axes.x(0.5)
     floor = axes.height - axes.bottom
@@ -147,18 +149,14 @@ def risk_predictors(report: Report) -> Figure | None:
         labelled = bool(row.get("labelled"))
         kind = "hollow" if labelled else "dot"
         ends_known = not (is_missing(row.get("low")) or is_missing(row.get("high")))
-        said = number(value)
         if ends_known:
-            interval = Interval(float(row["low"]), float(row["high"]), "", 0)
-            said += f"  {interval_text(interval, '', value)}"
-            x1, x2 = axes.x(interval.low), axes.x(interval.high)
+            x1, x2 = axes.x(float(row["low"])), axes.x(float(row["high"]))
             parts.append(tag("rect", x=x1, y=y - 6, width=x2 - x1, height=12, rx=1, class_="interval"))
         parts.append(tag("circle", cx=axes.x(value), cy=y, r=3.5, class_=kind))
-        name = str(row.get("title") or row.get("score"))
         weight = " strong" if row.get("score") == chosen else ""
-        parts.append(tag("text", name[:32], x=left - 10, y=y + 4, class_="label end" + weight))
-        parts.append(tag("text", said, x=axes.width, y=y + 4, class_="tick end" + weight))
-    caption = "Dots right of the dashed line (0.5, chance) predict errors better than a coin."
+        parts.append(tag("text", names[i], x=left - 10, y=y + 4, class_="label end" + weight))
+        parts.append(tag("text", number(value), x=axes.width, y=y + 4, class_="tick end" + weight))
+    caption = "Dots right of the dashed line (0.5, chance) predict errors better than a coin; bars are 95% intervals."
     if any(row.get("score") == chosen for row in rows):
         caption += " Bold: the score that the risk rests on."
     legend = [("main", "needs no labels")]

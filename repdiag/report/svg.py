@@ -57,8 +57,8 @@ class Axes:
 
     xlim: tuple[float, float]
     ylim: tuple[float, float]
-    width: float = 520
-    height: float = 300
+    width: float = 460
+    height: float = 280
     left: float = 54
     right: float = 16
     top: float = 16

@@ -225,7 +225,7 @@ def _card(report: Report, row: int, picture: bytes | None) -> Card:
     correct = bool(columns["correct"][row]) if "correct" in columns else None
     identity = clean(str(columns["id"][row]))
     return Card(
-        text(identity), shortened(identity, 34), image, named["label"], named["prediction"], correct, facts
+        text(identity), shortened(identity, 30), image, named["label"], named["prediction"], correct, facts
     )
 
 

@@ -6,6 +6,7 @@
   const data = JSON.parse(holder.textContent);
   const MISSING = 0xffff;
   const MARGIN = 18;
+  const LEGEND = 24; // more swatches than that tell nobody anything
   const byId = (id) => document.getElementById(id);
   const canvas = byId("map-canvas"), tip = byId("map-tip"), legend = byId("map-legend"), said = byId("map-said");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -181,13 +182,11 @@
   function explain() {
     const items = [];
     if (mode === "class") {
-      const shown = data.names.slice(0, 60);
-      items.push(...shown.map((name, i) => swatch(data.colors[i], name)));
-      if (data.names.length > shown.length) items.push(document.createTextNode(`and ${data.names.length - shown.length} more`));
+      if (data.names.length <= LEGEND) items.push(...data.names.map((name, i) => swatch(data.colors[i], name)));
       if (data.even) {
         const note = document.createElement("span");
         note.className = "fine";
-        note.textContent = "More than eight classes: colors are spread evenly around the color circle and some look alike; pick a class above to tell.";
+        note.textContent = `${data.names.length} classes: their colors are spread evenly around the color circle and some look alike; highlight a class to tell.`;
         items.push(note);
       }
     } else if (mode === "correct") {

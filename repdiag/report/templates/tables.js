@@ -1,5 +1,5 @@
 "use strict";
-// Sorting and filtering of the class table, and opening all details for printing.
+// Sorting and filtering of the class table.
 (() => {
   const table = document.getElementById("class-table");
   const filter = document.getElementById("class-filter");
@@ -45,15 +45,4 @@
       count.textContent = wanted ? `${shown} of ${rows.length} classes` : whole;
     });
   }
-
-  const opened = [];
-  window.addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("details:not([open])")) {
-      details.open = true;
-      opened.push(details);
-    }
-  });
-  window.addEventListener("afterprint", () => {
-    for (const details of opened.splice(0)) details.open = false;
-  });
 })();
