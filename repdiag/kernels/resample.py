@@ -81,13 +81,13 @@ def jackknife_interval(
     return max(low, value - margin), min(high, value + margin)
 
 
-def mean_interval(values: Doubles) -> tuple[float, float]:
-    """t interval of the mean of R independent `values` (of R seeds, say); needs R >= 2."""
+def mean_interval(values: Doubles, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
+    """t interval of the mean of R >= 2 independent `values` (of R seeds, say), clipped to [low, high]."""
     from scipy.stats import t
 
     margin = float(t.ppf(0.975, values.size - 1)) * float(values.std(ddof=1)) / np.sqrt(values.size)
     center = float(values.mean())
-    return center - margin, center + margin
+    return max(low, center - margin), min(high, center + margin)
 
 
 def summary(draws: Doubles) -> tuple[float, float]:

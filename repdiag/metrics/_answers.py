@@ -68,6 +68,12 @@ def defined(value: float, reason: str) -> float:
     return value
 
 
+def known_mean(values: Doubles) -> float:
+    """Mean of the finite entries; NaN when there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
 def singletons(ws: Workspace) -> str | None:
     """A note about classes with fewer than two evaluated samples, or None."""
     counts = np.bincount(ws.labels, minlength=ws.k)

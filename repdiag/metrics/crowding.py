@@ -14,7 +14,16 @@ from repdiag.kernels import classes, resample
 from repdiag.kernels.classes import ClassGeometry
 from repdiag.kernels.rows import Doubles
 from repdiag.metrics import metric
-from repdiag.metrics._answers import PERMUTED, class_means, defined, interval, null, sample_mean, singletons
+from repdiag.metrics._answers import (
+    PERMUTED,
+    class_means,
+    defined,
+    interval,
+    known_mean,
+    null,
+    sample_mean,
+    singletons,
+)
 from repdiag.types import Direction, Law, MetricResult, MetricSpec, Need, Status
 from repdiag.workspace import Fold, Workspace
 
@@ -30,7 +39,9 @@ def _from_geometry(
     per_class: Callable[[ClassGeometry], Doubles] | None = None,
     table: tuple[dict[str, float | str], ...] = (),
 ) -> MetricResult:
-    value = defined(reduce(ws.geometry), "the centers of two classes coincide")
+    value = defined(
+        reduce(ws.geometry), "fewer than two classes have two samples, or two class centers coincide"
+    )
     replicates = np.array([reduce(g) for g in ws.geometry_draws])
     return MetricResult(
         value,
@@ -75,7 +86,7 @@ def intra_class_variance(ws: Workspace) -> MetricResult:
 
     Two classes at two points each: {e1, e2} and {e3, e3} give (1 - 1/2 + 0) / 2 = 0.25.
     """
-    return _from_geometry(ws, lambda g: float(np.nanmean(g.variance)), 0, 1, lambda g: g.variance)
+    return _from_geometry(ws, lambda g: known_mean(g.variance), 0, 1, lambda g: g.variance)
 
 
 @metric(
@@ -110,7 +121,7 @@ def inter_class_distance(ws: Workspace) -> MetricResult:
         {"class_a": ws.class_names[a], "class_b": ws.class_names[b], "distance": float(distance[a, b])}
         for a, b in nearest
     )
-    return _from_geometry(ws, lambda g: float(np.nanmean(g.distance)), 0, 2, nearest_distance, table)
+    return _from_geometry(ws, lambda g: known_mean(g.distance), 0, 2, nearest_distance, table)
 
 
 def nearest_distance(g: ClassGeometry) -> Doubles:
@@ -121,7 +132,7 @@ def nearest_distance(g: ClassGeometry) -> Doubles:
 
 def r2(g: ClassGeometry) -> float:
     """1 - (1 - avg_c ||mu_c||^2) / (1 - ||avg_c mu_c||^2)."""
-    within, total = 1 - float(np.nanmean(g.center_square)), 1 - g.grand_square
+    within, total = 1 - known_mean(g.center_square), 1 - g.grand_square
     return 1 - within / total if total > 0 else float("nan")
 
 

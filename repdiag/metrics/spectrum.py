@@ -61,7 +61,7 @@ def rank_me(eigenvalues: Doubles) -> float:
     if singular.sum() == 0:
         return float("nan")
     p = singular / singular.sum() + 1e-7
-    return float(np.exp(-(p * np.log(p)).sum()))
+    return max(1.0, float(np.exp(-(p * np.log(p)).sum())))  # the 1e-7 can take it a hair below 1
 
 
 @metric(

@@ -126,7 +126,7 @@ def subsample_ari(ws: Workspace) -> MetricResult:
     values = np.array([_subsample_ari(ws, ws.x, d) for d in range(max(2, ws.config.kmeans_seeds))])
     return MetricResult(
         float(values.mean()),
-        interval(resample.mean_interval(values), "t over pairs of subsamples", values.size),
+        interval(resample.mean_interval(values, -0.5, 1), "t over pairs of subsamples", values.size),
         null(GAUSSIAN, (_subsample_ari(ws, x, 50 + d) for d, (x, _) in enumerate(structureless(ws)))),
         parameters={"k": ws.n_clusters, "share": 0.8},
     )
@@ -197,11 +197,13 @@ def _displaced(ws: Workspace, moves: FloatArray) -> list[float]:
     return found
 
 
-def _against_labels(ws: Workspace, measure: Callable[[IntArray, IntArray], float]) -> MetricResult:
+def _against_labels(
+    ws: Workspace, measure: Callable[[IntArray, IntArray], float], low: float
+) -> MetricResult:
     values = np.array([measure(ws.labels, c.labels) for c in ws.clusterings])
     return MetricResult(
         float(values.mean()),
-        interval(resample.mean_interval(values), "t over k-means seeds", values.size)
+        interval(resample.mean_interval(values, low, 1), "t over k-means seeds", values.size)
         if values.size > 1
         else None,
         null(PERMUTED, (measure(ws.labels[p], ws.clusterings[0].labels) for p in ws.permuted)),
@@ -228,7 +230,7 @@ _LABELS = frozenset({Need.LABELS})
 )
 def label_ari(ws: Workspace) -> MetricResult:
     """ARI of k-means clusters (k = K unless set) against labels, in [-0.5, 1], 0 expected by chance."""
-    return _against_labels(ws, ari)
+    return _against_labels(ws, ari, -0.5)
 
 
 @metric(
@@ -248,7 +250,7 @@ def label_nmi(ws: Workspace) -> MetricResult:
     """NMI of clusters against labels, in [0, 1]. Not corrected for chance: grows with k, see the null."""
     from sklearn.metrics import normalized_mutual_info_score
 
-    return _against_labels(ws, lambda a, b: float(normalized_mutual_info_score(a, b)))
+    return _against_labels(ws, lambda a, b: float(normalized_mutual_info_score(a, b)), 0)
 
 
 @metric(
@@ -268,7 +270,7 @@ def label_ami(ws: Workspace) -> MetricResult:
     """AMI of clusters against labels, at most 1, 0 expected by chance."""
     from sklearn.metrics import adjusted_mutual_info_score
 
-    return _against_labels(ws, lambda a, b: float(adjusted_mutual_info_score(a, b)))
+    return _against_labels(ws, lambda a, b: float(adjusted_mutual_info_score(a, b)), -1)
 
 
 def silhouettes(ws: Workspace, source: str) -> Doubles:
