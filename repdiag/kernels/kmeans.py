@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from repdiag.kernels.rows import Doubles, Floats, Ints
+from repdiag.kernels.threads import suited
 
 
 @dataclass(frozen=True)
@@ -27,22 +28,22 @@ def kmeans(x: Floats, k: int, seed: int, iterations: int = 20, device: str = "cp
     if not 1 <= k <= len(x):
         raise ValueError(f"k = {k} clusters of {len(x)} rows")
     start = np.ascontiguousarray(x[np.sort(np.random.default_rng(seed).choice(len(x), k, replace=False))])
-    if device == "cpu" and importlib.util.find_spec("faiss"):
-        import faiss
+    with suited(x.size * k):
+        if device == "cpu" and importlib.util.find_spec("faiss"):
+            centroids = _faiss(x, start, iterations)
+        else:
+            centroids = _lloyd(x, start, iterations, device)
+        return Clustering(centroids, assign(x, centroids, device)[0])
 
-        model = faiss.Kmeans(
-            x.shape[1],
-            k,
-            niter=iterations,
-            seed=seed,
-            min_points_per_centroid=1,
-            max_points_per_centroid=len(x),
-        )
-        model.train(np.ascontiguousarray(x), init_centroids=start)
-        centroids = np.array(model.centroids, np.float32)
-    else:
-        centroids = _lloyd(x, start, iterations, device)
-    return Clustering(centroids, assign(x, centroids, device)[0])
+
+def _faiss(x: Floats, start: Floats, iterations: int) -> Floats:
+    import faiss
+
+    model = faiss.Kmeans(
+        x.shape[1], len(start), niter=iterations, min_points_per_centroid=1, max_points_per_centroid=len(x)
+    )
+    model.train(np.ascontiguousarray(x), init_centroids=start)
+    return np.array(model.centroids, np.float32)
 
 
 def assign(x: Floats, centroids: Floats, device: str = "cpu") -> tuple[Ints, Doubles]:

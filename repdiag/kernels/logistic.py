@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from repdiag.kernels.rows import Doubles, Floats, Ints
+from repdiag.kernels.threads import suited
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    with torch.enable_grad():
+    with torch.enable_grad(), suited(rows.numel() * k):
         optimizer.step(loss)  # type: ignore[no-untyped-call]
     return LinearModel(
         *(np.asarray(v.detach().cpu().numpy(), np.float32) for v in (weight, bias, mean, scale))
