@@ -32,7 +32,7 @@ HOSTILE = (
     "<script>document.title='owned'</script>",
     '"><img src=x onerror="document.title=\'owned\'">',
     "</script><script>document.title='owned'</script>",
-    "=HYPERLINK(\"http://example.org\",\"x\")",
+    '=HYPERLINK("http://example.org","x")',
     "🦊 fox & 'hound' \u2028 line",
     "\u202egnp.exe\u202c עברית",
     "<!-- {{ 7*7 }} -->",
@@ -41,7 +41,7 @@ HOSTILE = (
 """Names that a file or a class may really have, and that a careless page would run or misprint."""
 
 H, L, X = Direction.HIGHER, Direction.LOWER, Direction.NEITHER
-P, C, A, O = Status.PAPER, Status.CODE, Status.ADAPTED, Status.OURS
+P, A, US = Status.PAPER, Status.ADAPTED, Status.OURS
 INF = float("inf")
 
 # name, family, title, meaning, unit, direction, status, low, high, value, null mean, needs, headline
@@ -54,10 +54,10 @@ ROWS: tuple[tuple[Any, ...], ...] = (
      "share", H, P, 0, 1, 0.8452, 0.1, "labels", False),
     ("intra_class_variance", "crowding", "Variance inside classes",
      "How far the images of one class lie from their own center; high means loose classes.",
-     "", L, O, 0, 1, 0.3871, 0.631, "labels", False),
+     "", L, US, 0, 1, 0.3871, 0.631, "labels", False),
     ("inter_class_distance", "crowding", "Distance between classes",
      "Mean distance between two class centers; high means that classes lie apart.",
-     "", H, O, 0, 2, 0.8893, 0.052, "labels", False),
+     "", H, US, 0, 2, 0.8893, 0.052, "labels", False),
     ("r2_separation", "crowding", "Class separation (R²)",
      "Share of the spread of all images that the classes explain.", "", H, A, 0, 1, 0.3911, 0.0009, "labels",
      True),
@@ -69,9 +69,9 @@ ROWS: tuple[tuple[Any, ...], ...] = (
      "", L, P, 0, INF, 0.0632, 3.81, "labels", False),
     ("nearest_center_error", "crowding", "Nearest-center error",
      "Share of held-out images that lie nearer to another class's center than to their own.",
-     "share", L, O, 0, 1, 0.1633, 0.9, "labels", True),
+     "share", L, US, 0, 1, 0.1633, 0.9, "labels", True),
     ("knn_purity", "crowding", "kNN purity",
-     "Share of an image's 20 nearest neighbors that have its own label.", "share", H, O, 0, 1, 0.7912, 0.1,
+     "Share of an image's 20 nearest neighbors that have its own label.", "share", H, US, 0, 1, 0.7912, 0.1,
      "labels", False),
     ("seed_ari", "stability", "Stability over seeds",
      "Agreement of k-means clusterings that differ only in their random start.", "", H, A, -0.5, 1, 0.7421,
@@ -80,7 +80,7 @@ ROWS: tuple[tuple[Any, ...], ...] = (
      "Agreement of k-means clusterings of two random 80% parts of the data.", "", H, A, -0.5, 1, 0.7034,
      0.295, "", False),
     ("augmentation_ari", "stability", "Stability under augmentation",
-     "Agreement between the clusters of the images and of their augmented views.", "", H, O, -0.5, 1, None,
+     "Agreement between the clusters of the images and of their augmented views.", "", H, US, -0.5, 1, None,
      None, "images", False),
     ("label_ari", "stability", "Clusters against labels (ARI)",
      "Agreement between k-means clusters and the classes, chance taken off.", "", H, P, -0.5, 1, 0.5829, 0.0,
@@ -104,16 +104,16 @@ ROWS: tuple[tuple[Any, ...], ...] = (
      "How strongly the discriminative features stand out, on average over the images.", "", H, P, 0, INF,
      0.1273, None, "nonnegative", False),
     ("qscore_empty_rate", "risk", "Images without a Q-Score",
-     "Share of images in which no discriminative feature is active.", "share", L, O, 0, 1, 0.0312, None,
+     "Share of images in which no discriminative feature is active.", "share", L, US, 0, 1, 0.0312, None,
      "nonnegative", False),
     ("qscore_auroc", "risk", "Q-Score against errors (AUROC)",
      "Chance that a correct image has a higher Q-Score than a misclassified one.", "", H, P, 0, 1, 0.6544, 0.5,
      "labels nonnegative", False),
     ("score_comparison", "risk", "Best label-free predictor of errors",
-     "AUROC of the best of all label-free scores against the probe's errors.", "", H, O, 0, 1, 0.7413, 0.5,
+     "AUROC of the best of all label-free scores against the probe's errors.", "", H, US, 0, 1, 0.7413, 0.5,
      "labels", False),
     ("risk_auroc", "risk", "Risk against errors (AUROC)",
-     "Chance that a misclassified image has a higher risk than a correct one, on held-out images.", "", H, O,
+     "Chance that a misclassified image has a higher risk than a correct one, on held-out images.", "", H, US,
      0, 1, 0.7387, 0.5, "labels", True),
     ("rankme", "spectrum", "RankMe",
      "How many dimensions the embeddings really use.", "dimensions", H, P, 1, INF, 187.43, None, "", True),

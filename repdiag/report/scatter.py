@@ -17,7 +17,7 @@ from repdiag.types import Report
 
 MAX_POINTS = 10_000  # what a browser draws without a pause, and about 1 MB of page
 MISSING = 0xFFFF  # the code of "no label", "no place" and of names beyond the 65,535th
-NAME_LIMIT = 96  # characters of an id or a label that are shown
+NAME_LIMIT = 64  # characters of an id or a label that are shown
 
 
 def embedded_json(value: Any) -> Markup:

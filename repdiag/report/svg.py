@@ -34,11 +34,14 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) within [low, high]."""
     if not high > low:
         return [low]
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next((f * power for f in (1, 2, 2.5, 5) if f * power >= raw), 10 * power)
+    step = _round_step((high - low) / about)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [step * i for i in range(first, last + 1)]
+
+
+def _round_step(at_least: float) -> float:
+    power = 10.0 ** math.floor(math.log10(at_least))
+    return next((f * power for f in (1, 2, 2.5, 5) if f * power >= at_least), 10 * power)
 
 
 def tick_labels(ticks: Sequence[float], unit: str = "") -> list[str]:
@@ -128,13 +131,14 @@ def strip_limits(spec: MetricSpec, result: MetricResult) -> tuple[float, float]:
         shown += [result.interval.low, result.interval.high]
     if result.null is not None:
         shown.append(result.null.mean)
-    low = spec.low if math.isfinite(spec.low) else min(*shown, 0.0)
-    if math.isfinite(spec.high):
-        high = spec.high
-    else:
-        top = max(*shown, low + 1e-9)
-        high = next(t for t in nice_ticks(low, low + 3 * (top - low), 12) if t > top)
-    return min(low, *shown), max(high, *shown)
+    low = min(*shown, spec.low if math.isfinite(spec.low) else 0.0)
+    high = max(*shown, spec.high if math.isfinite(spec.high) else 0.0)
+    step = _round_step(max((high - low) / 8, abs(low) / 1e6, 1e-9))
+    if not math.isfinite(spec.low) and low < 0:
+        low = step * (math.floor(low / step) - 1)
+    if (not math.isfinite(spec.high) and high > 0) or high <= low:
+        high = step * (math.floor(high / step) + 1)
+    return low, high
 
 
 def strip(spec: MetricSpec, result: MetricResult) -> Markup:

@@ -31,8 +31,9 @@ from repdiag.types import Measurement, MetricResult, Report, Skipped
 MAX_CLASSES = 2000
 MAX_ROWS = 100  # rows of a metric's own table, and warnings
 MAX_TEXT = 600  # characters of one label, file name or piece of metadata
+MAX_CELL = 80  # of a table's cell
 MAX_CARDS = 24
-MAX_IMAGE_BYTES = 2_500_000  # thumbnails of one page, before base64
+MAX_IMAGE_BYTES = 1_500_000  # thumbnails of one page, before base64
 
 STATUS_WORDS = {
     "paper": "as read in the paper",
@@ -49,7 +50,7 @@ def text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell: what is shown, the exact value for sorting and copying, and whether it is a number."""
+    """A table's cell: what is shown, a number's exact value ("" for text), and whether it is a number."""
 
     shown: str
     exact: str
@@ -62,12 +63,12 @@ def cell_of(value: Any, unit: str = "") -> Cell:
     if is_missing(value):
         return Cell("–", "", True)
     if isinstance(value, bool):
-        return Cell("yes" if value else "no", str(value).lower(), False)
+        return Cell("yes" if value else "no", "", False)
     if isinstance(value, int):
         return Cell(f"{value:,}" if unit else str(value), str(value), True)
     if isinstance(value, float):
         return Cell(number(value, unit) + ("%" if unit in ("share", "%") else ""), exact(value), True)
-    return Cell(text(value), clean(str(value)), False)
+    return Cell(shortened(clean(str(value)), MAX_CELL), "", False)
 
 
 @dataclass(frozen=True)

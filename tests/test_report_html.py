@@ -1,0 +1,353 @@
+"""The HTML page as text: one safe file of bounded size that says no more than the report."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_report import HOSTILE, sample_report
+
+from repdiag.report import scatter, svg, views
+from repdiag.report.html import render
+from repdiag.report.numbers import exact, interval_text, null_text, number, quantity
+from repdiag.report.palette import class_colors
+from repdiag.types import Interval, MetricResult, Null, Report, Skipped, Table
+
+
+class Page(HTMLParser):
+    """Elements with their attributes and their text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style", "title", "h2", "td", "bdi"):
+            self._open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_data(self, data: str) -> None:
+        for tag in self._open:
+            self.texts[tag][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1] == tag:
+            self._open.pop()
+
+    def of(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+
+def only(report: Report, **outcome: Any) -> Report:
+    """`report` with its first measurement alone, of another outcome."""
+    measurement = dataclasses.replace(report.measurements[0], outcome=MetricResult(**outcome))
+    return dataclasses.replace(report, measurements=(measurement,))
+
+
+def metric_row(text: str, name: str) -> str:
+    """The markup from one metric's row to the next one, or to the end of its table."""
+    begin = text.index(f'<tr data-metric="{name}"')
+    return re.split(r"<tr data-metric|<h3 class=.family|</section>", text[begin + 1 :])[0]
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    """No element refers to anything but data URIs, places in the page and the files beside it."""
+    page = Page(render(sample_report(300, 32)))
+    targets = [
+        value
+        for _, attributes in page.elements
+        for key in ("src", "href", "action", "data", "srcset", "poster")
+        if (value := attributes.get(key)) is not None
+    ]
+    beside = {"report.json", "metrics.csv", "classes.csv", "features.csv", "samples.csv"}
+    assert any(target.startswith("data:image/jpeg;base64,") for target in targets)
+    assert all(t.startswith(("data:image/jpeg;base64,", "#")) or t in beside for t in targets)
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", render(sample_report(50, 16)))
+    assert not page.of("link")
+    assert not page.of("iframe")
+
+
+def test_the_policy_admits_exactly_the_pages_own_code() -> None:
+    """The CSP's hashes are those of the inline style and scripts, and there is no unsafe-inline."""
+    page = Page(render(sample_report(50, 16, names=HOSTILE)))
+    policy = next(m["content"] for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    allowed = set(re.findall(r"'sha256-([^']+)'", policy))
+    scripts = zip(page.of("script"), page.texts["script"], strict=True)
+    code = [text for attributes, text in scripts if attributes.get("type") != "application/json"]
+    code += page.texts["style"]
+    hashes = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in code}
+    assert len(code) == 3
+    assert hashes == allowed
+    assert not any("style" in attributes for _, attributes in page.elements), "CSP would drop it"
+    assert not any(key.startswith("on") for _, attributes in page.elements for key in attributes)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_makes_no_element(hostile: str) -> None:
+    """Wherever foreign text goes, the page has the same elements as with harmless text, and shows it."""
+
+    def page(text: str) -> Page:
+        report = sample_report(40, 16, names=(text, "b"), prefix=text)
+        return Page(
+            render(
+                dataclasses.replace(
+                    only(report, value=0.5, note=text, table=({text: text},), parameters={text: [text]}),
+                    encoder={"name": text, text: text},
+                    dataset={"name": text, "nested": {text: {text: text}}},
+                    warnings=(text,),
+                    risk={"title": text, "score": text, "explanation": text, "validated": False},
+                )
+            )
+        )
+
+    found, harmless = page(hostile), page("harmless")
+    assert [tag for tag, _ in found.elements] == [tag for tag, _ in harmless.elements]
+    assert hostile in found.texts["bdi"]
+    data = next(t for t in found.texts["script"] if t.startswith("{"))
+    assert hostile in json.loads(data)["names"]
+    assert not set("<>&\u2028\u2029") & set(data)
+
+
+def test_an_unlabelled_report_shows_no_labelled_number() -> None:
+    """Skipped metrics show their reason, the risk is called not validated, and there is no class table."""
+    report = sample_report(300, 32, labelled=False)
+    text = render(report)
+    skipped = [m for m in report.measurements if isinstance(m.outcome, Skipped)]
+    assert skipped
+    for measurement in skipped:
+        row = metric_row(text, measurement.spec.name)
+        assert "needs " in row
+        assert "<data" not in row
+        assert 'class="strip"' not in row
+    assert "Not validated." in text
+    assert 'id="classes"' not in text
+    assert 'id="figure-compression"' not in text
+    assert 'id="figure-histogram"' in text
+
+
+def test_a_bare_report_is_a_page_without_the_sections_it_cannot_fill() -> None:
+    """No measurements, no samples, no features: figures, map, classes and gallery are absent."""
+    empty = Table({})
+    text = render(
+        sample_report(
+            10, 16, thumbnails=0, measurements=(), samples=empty, classes=empty, features=empty, risk={}
+        )
+    )
+    for section in ("figures", "map", "classes", "riskiest"):
+        assert f'id="{section}"' not in text
+        assert f'href="#{section}"' not in text
+    assert 'id="provenance"' in text
+
+
+def test_values_shown_carry_the_exact_number() -> None:
+    """Every computed metric's cell holds the full-precision value beside the rounded one."""
+    report = sample_report(100, 16)
+    text = render(report)
+    for measurement in report.measurements:
+        if isinstance(measurement.outcome, MetricResult):
+            row = metric_row(text, measurement.spec.name)
+            value = re.search(r'<td class="num value"[^>]*><data value="([^"]+)"', row)
+            assert value is not None
+            assert float(value[1]) == measurement.outcome.value
+
+
+def test_a_large_map_is_sampled_and_says_so() -> None:
+    """Beyond 10,000 samples the map holds 10,000, evenly spaced from the first to the last."""
+    report = sample_report(25_000, 16)
+    data = scatter.map_data(report)
+    assert data is not None
+    assert (data["count"], data["total"]) == (10_000, 25_000)
+    assert data["ids"][0] == report.samples.columns["id"][0]
+    assert data["ids"][-1] == report.samples.columns["id"][-1]
+    assert "Shown are 10,000 of 25,000 images, evenly spaced" in render(report)
+    assert "evenly spaced" not in render(sample_report(500, 16))
+
+
+def test_map_places_and_names_survive_packing() -> None:
+    """Unpacked 16-bit places keep the map's shape, codes give back labels, NaN places are left out."""
+    report = sample_report(400, 16, k=5)
+    x = report.samples.columns["umap_x"].copy()
+    x[7] = np.nan
+    samples = Table({**report.samples.columns, "umap_x": x})
+    data = scatter.map_data(dataclasses.replace(report, samples=samples))
+    assert data is not None
+    kept = np.arange(400) != 7
+    unpacked = {key: np.frombuffer(base64.b64decode(data[key]), "<u2") for key in ("x", "y", "label")}
+    assert np.corrcoef(unpacked["x"], x[kept])[0, 1] == pytest.approx(1, abs=1e-6)
+    y = report.samples.columns["umap_y"][kept]
+    assert np.corrcoef(unpacked["y"], y)[0, 1] == pytest.approx(-1, abs=1e-6), "screens count downward"
+    assert max(np.ptp(unpacked["x"]), np.ptp(unpacked["y"])) == 65534
+    labels = [data["names"][code] for code in unpacked["label"]]
+    assert labels == list(report.samples.columns["label"][kept])
+
+
+def test_the_page_stays_small_whatever_the_data() -> None:
+    """Thousands of classes, endless names, heavy thumbnails and metadata: below 6 MB, and the cuts are said."""
+    names = tuple(f"{'ü' * 300}{i}" for i in range(4000))
+    report = sample_report(12_000, 3000, names=names, prefix="p" * 2000, thumbnails=24)
+    heavy = dict.fromkeys(report.thumbnails, b"\xff" * 400_000)
+    many = tuple(f"warning {'w' * 900} {i}" for i in range(3000))
+    measurements = tuple(
+        dataclasses.replace(m, outcome=MetricResult(value=0.5, table=tuple({"i": i} for i in range(5000))))
+        for m in report.measurements
+    )
+    report = dataclasses.replace(
+        report,
+        thumbnails=heavy,
+        warnings=many,
+        measurements=measurements,
+        dataset={"name": "n" * 100_000, "corrupt": [{"path": "x" * 500}] * 20_000},
+    )
+    text = render(report)
+    assert len(text.encode()) < 6_000_000
+    assert "of 4,000, those with the lowest accuracy; classes.csv has all" in text
+    assert "The first 100 of 5000 rows; report.json has all." in text
+    assert "and 2900 more in report.json" in text
+
+
+def test_without_pictures_the_riskiest_are_listed_by_name() -> None:
+    """Precomputed embeddings have no thumbnails: the gallery shows ids, highest risk first."""
+    report = sample_report(300, 16, thumbnails=0)
+    cards = views.riskiest(report)
+    risk = report.samples.columns["risk"]
+    assert [card.id for card in cards] == list(report.samples.columns["id"][np.argsort(-risk)[:24]])
+    assert all(card.image is None for card in cards)
+    assert "<img" not in render(report)
+
+
+def test_large_class_counts_keep_the_worst_classes() -> None:
+    """With more than 2,000 classes the table keeps those with the lowest accuracy."""
+    report = sample_report(10_000, 16, k=2500)
+    table = views.class_grid(report)
+    assert table is not None
+    assert (len(table.rows), table.total) == (2000, 2500)
+    column = [c.title for c in table.columns].index("Accuracy")
+    kept = [float(row[column].exact) for row in table.rows]
+    accuracy = np.sort(report.classes.columns["accuracy"])
+    assert max(kept) <= accuracy[2000]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (0.9123, "share", "91.2%"),
+        (0.0004, "share", "0.04%"),
+        (0.0, "share", "0.0%"),
+        (3.214, "%", "3.2%"),
+        (231.0, "features", "231 features"),
+        (187.43, "dimensions", "187.4 dimensions"),
+        (0.73449, "", "0.734"),
+        (1.0, "", "1.000"),
+        (-2.7313, "", "-2.731"),
+        (12345.6, "", "12,346"),
+        (0.00001234, "", "1.2e-05"),
+        (float("nan"), "", "–"),
+        (None, "share", "–"),
+    ],
+)
+def test_numbers_are_written_for_people(value: float | None, unit: str, shown: str) -> None:
+    """Shares in percent, counts as counts, three or four digits that matter, a dash for nothing."""
+    assert quantity(value, unit) == shown
+
+
+def test_intervals_and_nulls_share_the_values_decimals() -> None:
+    """An interval never claims more digits than its value."""
+    assert interval_text(Interval(0.9051, 0.9178, "m", 1), "share", 0.91) == "[90.5, 91.8]"
+    assert interval_text(Interval(184.61, 190.04, "m", 1), "", 187.4) == "[184.6, 190.0]"
+    assert interval_text(Interval(210, 250, "m", 1), "features", 231.0) == "[210, 250]"
+    assert null_text(Null("n", 496.23, 9.91, 5), "", 0.537) == "496.2 ± 9.9"
+    assert interval_text(None, "", 1.0) == ""
+    assert null_text(None, "", 1.0) == ""
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_exact_text_reads_back_as_the_number(value: float) -> None:
+    """The `value` attribute of a number is that number; NaN is no text."""
+    assert float(exact(np.float64(value))) == value
+    assert exact(np.float64("nan")) == ""
+    assert number(np.float32("nan")) == "–"
+
+
+bounded = st.floats(-1e9, 1e9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(bounded, st.floats(0, 1e6), st.floats(0, 1e6), st.none() | bounded, st.sampled_from([0, 6, 9, 24, 26]))
+def test_strips_never_leave_their_range(
+    value: float, a: float, b: float, null: float | None, row: int
+) -> None:
+    """For any numbers, value, interval and null lie within the drawn range, in order."""
+    spec = sample_report(4, 16, k=2).measurements[row].spec
+    result = MetricResult(
+        value=value,
+        interval=Interval(value - a, value + b, "m", 1),
+        null=None if null is None else Null("n", null, 0.1, 2),
+    )
+    drawn = str(svg.strip(spec, result))
+    places = [float(p) for p in re.findall(r'(?:x|x1|cx)="(-?[\d.]+)%"', drawn)]
+    assert all(-0.01 <= place <= 100.01 for place in places)
+    low, high = svg.strip_limits(spec, result)
+    assert math.isfinite(low)
+    assert low <= value <= high
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_round_and_inside(low: float, width: float) -> None:
+    """Ticks lie in the range, evenly, between 2 and 12 of them, with labels that tell them apart."""
+    high = low + width
+    if not high > low:
+        return
+    ticks = svg.nice_ticks(low, high)
+    assert 2 <= len(ticks) <= 12
+    slack = 1e-6 * max(abs(low), abs(high), width)
+    assert low - slack <= ticks[0] <= ticks[-1] <= high + slack
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0], rtol=1e-3)
+    if width > 1e-4 * max(abs(low), 1):
+        assert len(set(svg.tick_labels(ticks))) == len(ticks)
+
+
+@pytest.mark.parametrize("k", [1, 8, 9, 30, 200])
+def test_class_colors_are_valid_and_distinct(k: int) -> None:
+    """Each class has its own color, and none vanishes on a white or on a dark page."""
+    colors = class_colors(k)
+    assert len(colors) == len(set(colors)) == k
+    for color in colors:
+        assert re.fullmatch("#[0-9a-f]{6}", color)
+        channels = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+        assert 1.05 / (luminance + 0.05) > 1.7, "on white"
+        assert (luminance + 0.05) / 0.06 > 1.7, "on the dark card"
+
+
+def test_rendering_loads_no_machine_learning() -> None:
+    """Writing a report in a fresh process imports neither torch nor sklearn nor matplotlib."""
+    code = (
+        "import sys, tempfile, pathlib; sys.path.insert(0, 'tests');"
+        "from sample_report import sample_report; from repdiag.report import write_report;"
+        "write_report(sample_report(30, 16), pathlib.Path(tempfile.mkdtemp()));"
+        "import repdiag.report.terminal;"
+        "print([m for m in ('torch', 'sklearn', 'matplotlib', 'faiss', 'umap') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

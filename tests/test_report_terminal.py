@@ -1,0 +1,106 @@
+"""The terminal summary: complete, within the width, harmless, readable in a plain log."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from sample_report import HOSTILE, sample_report
+
+from repdiag.report.terminal import render
+from repdiag.types import MetricResult, Report
+
+
+def printed(report: Report, width: int = 80, encoding: str = "utf-8", **files: Path) -> str:
+    """What a log without color holds."""
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding=encoding, write_through=True)
+    render(report, Console(file=stream, width=width, color_system=None, legacy_windows=False), files)
+    return buffer.getvalue().decode(encoding)
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("options", [{}, {"labelled": False}, {"names": HOSTILE}])
+def test_lines_fit_the_width(width: int, options: dict[str, Any]) -> None:
+    """No line is longer than the console, nor than 120 columns."""
+    lines = printed(sample_report(100, 16, **options), width).splitlines()
+    assert max(map(cell_len, lines)) <= min(width, 120)
+    assert not any(line.endswith(" ") for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_every_metric_is_there_with_value_interval_and_meaning(width: int) -> None:
+    """Each computed metric shows its numbers and meaning; each skipped one its title and reason."""
+    report = sample_report(100, 16)
+    text = squeezed(printed(report, width))
+    assert "87.1% [85.8, 88.3]" in text
+    assert "187.4 [184.6, 190.0] dimensions" in text
+    assert "0.391 [0.385, 0.396]" in text
+    for measurement in report.measurements:
+        assert measurement.spec.title in text
+        if isinstance(measurement.outcome, MetricResult):
+            assert measurement.spec.meaning in text
+    assert "skipped: Alignment (needs augmented views of the images, and this run has none)" in text
+    assert "One class has fewer than 5 images" in text
+
+
+def test_loading_warnings_risk_and_files_are_said(tmp_path: Path) -> None:
+    """Encoder, data and preprocessing lines, warnings, what the risk rests on, and the written files."""
+    report = sample_report(100, 16)
+    text = squeezed(printed(report, 200, html=tmp_path / "report.html"))
+    assert "encoder simclr_resnet18.safetensors; architecture resnet18" in text
+    assert "dropped 2; missing none" in text
+    assert "100 images evaluated" in text
+    assert "preprocessing resize 256; crop 224; mean 0.485, 0.456, 0.406" in text
+    assert "test/cat/broken.png (truncated PNG)" in text
+    assert "rests on: Neighborhood consistency, AUROC 0.739 [0.725, 0.752]" in text
+    assert str(tmp_path / "report.html") in text.replace(" ", "")
+    assert "Not validated" not in text
+
+
+def test_a_summary_of_the_producer_is_taken_as_it_is() -> None:
+    """An encoder or data set that brings its own `summary` line is shown by that line."""
+    report = sample_report(50, 16, encoder={"summary": "ResNet-18 from a.pt, 120 tensors", "name": "hidden"})
+    text = printed(report)
+    assert "encoder        ResNet-18 from a.pt, 120 tensors" in text
+    assert "hidden" not in text
+
+
+def test_an_unlabelled_run_says_what_it_could_not_measure() -> None:
+    """Skipped headline numbers are named in the panel, and the risk is called not validated."""
+    text = squeezed(printed(sample_report(100, 16, labelled=False)))
+    assert "Not measured here: Linear probe accuracy" in text
+    assert "Not validated." in text
+    assert "87.1%" not in text
+
+
+@pytest.mark.parametrize(
+    "hostile", [*HOSTILE, "[bold red]x[/] [link=file:///etc]y", "\x1b]0;owned\x07", "\u202e"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_foreign_text_cannot_steer_the_terminal(hostile: str, encoding: str) -> None:
+    """Escape sequences, direction marks and rich's own markup are shown, not obeyed, in any encoding."""
+    report = sample_report(20, 16, names=(hostile, "b"), warnings=(hostile,), encoder={"name": hostile})
+    measurement = dataclasses.replace(report.measurements[0], outcome=MetricResult(value=0.5, note=hostile))
+    text = printed(dataclasses.replace(report, measurements=(measurement,)), 400, encoding)
+    assert not {"\x1b", "\x07", "\u202e", "\u2028", "\r"} & set(text)
+    if "[bold" in hostile:
+        assert hostile in squeezed(text)
+
+
+def test_plain_ascii_consoles_get_ascii() -> None:
+    """On a console without Unicode arrows become ^ and v, frames + and -, and nothing fails."""
+    text = printed(sample_report(50, 16), encoding="ascii")
+    assert "^ Linear probe accuracy" in text
+    assert "v Nearest-center error" in text
+    assert "10.0 +- 0.6" in text
+    assert "\\u" not in text
