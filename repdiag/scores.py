@@ -185,7 +185,7 @@ SCORES: tuple[Score, ...] = (
         "Probe's maximum softmax probability (needs labels)",
         "max_c p_c(x) of the out-of-fold linear probe",
         "Hendrycks & Gimpel 2017, arXiv 1610.02136",
-        Status.PAPER,
+        Status.PUBLISHED,
         lambda ws: ws.probe.probabilities.max(1),
         frozenset({Need.LABELS}),
         labeled=True,

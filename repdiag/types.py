@@ -158,6 +158,7 @@ class Status(enum.Enum):
 
     PAPER = "paper"  # read in the paper's own text
     CODE = "code"  # read in the authors' released code
+    PUBLISHED = "published"  # a standard measure as the literature has it; its first paper was not re-read
     ADAPTED = "adapted"  # a published measure, with a stated change
     OURS = "ours"  # our own definition or choice
 

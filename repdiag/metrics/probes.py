@@ -79,7 +79,7 @@ def knn_votes(ws: Workspace) -> IntArray:
         meaning="high: the nearest neighbors of a sample name its class",
         formula="held-out accuracy of the vote of the k = 20 nearest, weighted by exp(cosine / 0.07)",
         source="Wu et al. 2018, arXiv 1805.01978",
-        status=Status.PAPER,
+        status=Status.PUBLISHED,
         direction=Direction.HIGHER,
         low=0,
         high=1,

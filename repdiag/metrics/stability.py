@@ -223,7 +223,7 @@ _LABELS = frozenset({Need.LABELS})
         "adjusted Rand index of k-means clusters and labels, mean over seeds",
         "Hubert & Arabie 1985; used by Weng et al. 2025, arXiv 2501.18452",
         "O(N) after k-means",
-        status=Status.PAPER,
+        status=Status.PUBLISHED,
         needs=_LABELS,
         headline=True,
     )
@@ -241,7 +241,7 @@ def label_ari(ws: Workspace) -> MetricResult:
         "normalized mutual information (arithmetic mean), mean over seeds",
         "Strehl & Ghosh 2002",
         "O(N) after k-means",
-        status=Status.PAPER,
+        status=Status.PUBLISHED,
         needs=_LABELS,
         low=0,
     )
@@ -261,7 +261,7 @@ def label_nmi(ws: Workspace) -> MetricResult:
         "adjusted mutual information (arithmetic mean), mean over seeds",
         "Vinh, Epps & Bailey 2010",
         "O(N + k K max cluster) after k-means",
-        status=Status.PAPER,
+        status=Status.PUBLISHED,
         needs=_LABELS,
         low=-1,
     )
@@ -351,7 +351,7 @@ def _silhouette_spec(name: str, of: str, needs: frozenset[Need], std: bool) -> M
         f"{'std' if std else 'mean'} over samples of (b - a) / max(a, b), Euclidean on unit vectors",
         "Rousseeuw 1987; Weng et al. 2025, arXiv 2501.18452 (summary only)",
         "O(min(N, 5000)^2 D)",
-        status=Status.PAPER if not std else Status.ADAPTED,
+        status=Status.PUBLISHED if not std else Status.ADAPTED,
         needs=needs,
         low=0 if std else -1,
         direction=Direction.NEITHER if std else Direction.HIGHER,

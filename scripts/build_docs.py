@@ -1,0 +1,161 @@
+"""Writes docs/reference/ from the code; `--check` only says whether the pages are fresh (a test runs it so)."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ["COLUMNS"] = "100"
+
+HERE = Path(__file__).resolve().parent.parent
+REFERENCE = HERE / "docs" / "reference"
+MADE = "<!-- Made by scripts/build_docs.py from the code: edit there, then run `make docs`. -->\n\n"
+
+
+def escape(text: str) -> str:
+    """Text that is safe in a Markdown table cell."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def metrics_page() -> Iterator[str]:
+    """Every metric by family, with formula, direction, source, laws and docstring."""
+    from repdiag.metrics import FAMILIES, all_metrics
+
+    yield "# Metrics\n\n"
+    yield (
+        "Every number stands beside a 95 % interval and, where labels are involved, beside a null. "
+        "Unless a metric says otherwise embeddings are L2-normalized first, and labeled quantities are held out: "
+        "from the test part, or cross-fitted over folds. *Status*: **paper** read in the paper's own text, "
+        "**code** read in the authors' code, **published** a standard measure whose first paper we did not re-read, "
+        "**adapted** published, with the change stated, **ours** our own.\n"
+    )
+    every = all_metrics()
+    for family in FAMILIES:
+        yield f"\n## {family}\n"
+        for metric in (m for m in every if m.spec.family == family):
+            s = metric.spec
+            yield f"\n### `{s.name}`\n\n**{s.title}.** {s.meaning[:1].upper()}{s.meaning[1:]}.\n"
+            yield f"\n    {s.formula}\n"
+            facts = {
+                "better": s.direction.value,
+                "range": f"{s.low:g} to {s.high:g}{' ' + s.unit if s.unit else ''}",
+                "needs": ", ".join(sorted(n.value for n in s.needs)) or "nothing but embeddings",
+                "unchanged by": ", ".join(sorted(law.value for law in s.laws)) or "nothing promised",
+                "cost": s.cost,
+                "source": f"{s.source} ({s.status.value})",
+            }
+            yield "\n" + "".join(f"- {k}: {v}\n" for k, v in facts.items())
+            yield "\n" + (inspect.getdoc(metric.compute) or "") + "\n"
+
+
+def scores_page() -> Iterator[str]:
+    """Every per-sample score."""
+    from repdiag.scores import SCORES
+
+    yield "# Per-sample scores\n\n"
+    yield (
+        "High means trustworthy. Each becomes a column of samples.csv, and `score_comparison` tells how well it "
+        "ranks the samples that the linear probe gets wrong. The `risk` column rests on the label-free one that "
+        "did best on the other folds.\n"
+    )
+    yield "\n| column | score | formula | source | status |\n|---|---|---|---|---|\n"
+    for s in SCORES:
+        cells = (f"`{s.name}`", s.title, f"`{s.formula}`", s.source, s.status.value)
+        yield "| " + " | ".join(escape(c) for c in cells) + " |\n"
+
+
+def _options(command: Any) -> Iterator[str]:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    for p in arguments:
+        yield f"- `{(p.metavar or p.name).upper()}` {p.help or ''}\n"
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    if options:
+        yield "\n| option | meaning | default |\n|---|---|---|\n"
+    for p in options:
+        names = ", ".join(f"`{o}`" for o in [*p.opts, *p.secondary_opts])
+        default = getattr(p.default, "value", p.default)
+        shown = (
+            "" if default is None or default is False or p.is_eager else f"`{default}`".replace("True", "on")
+        )
+        yield f"| {names} | {escape(p.help or '')} | {shown} |\n"
+
+
+def cli_page() -> Iterator[str]:
+    """Every command with its options."""
+    import typer
+
+    from repdiag.cli import app
+
+    group: Any = typer.main.get_command(app)
+    yield "# Command line\n"
+    yield "\n" + (group.help or "") + "\n\n"
+    yield from _options(group)
+    for name, command in sorted(group.commands.items()):
+        yield f"\n## `repdiag {name}`\n\n{inspect.cleandoc(command.help or '')}\n\n"
+        yield from _options(command)
+
+
+def exit_codes_page() -> Iterator[str]:
+    """Exit codes, from the error classes."""
+    from repdiag import errors
+
+    yield "# Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | Done. |\n"
+    codes: dict[int, str] = {}
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        if kind.__module__ == errors.__name__ and kind is not errors.RepdiagError:
+            text = (inspect.getdoc(kind) or "").splitlines()[0]
+            codes[kind.exit_code] = f"{codes[kind.exit_code]} {text}" if kind.exit_code in codes else text
+    codes[5] = "Internal error: a fault of repdiag; `--debug` prints the traceback."
+    codes[130] = "Interrupted (Ctrl-C). Finished embeddings are cached; the same command goes on from there."
+    codes[141] = "The reader of stdout went away."
+    for code, text in sorted(codes.items()):
+        yield f"| {code} | {text} |\n"
+    yield "\nCodes 1 (a gate fails) and 4 (a gate is undetermined) are reserved.\n"
+
+
+def config_page() -> Iterator[str]:
+    """The fields of ScoreConfig with their defaults."""
+    from dataclasses import fields
+
+    from repdiag.workspace import ScoreConfig
+
+    yield "# Configuration of the measures\n\n`repdiag.workspace.ScoreConfig`; every field is in report.json under "
+    yield "`config`.\n\n| field | default |\n|---|---|\n"
+    for f in fields(ScoreConfig):
+        yield f"| `{f.name}` | `{f.default}` |\n"
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "metrics.md": metrics_page,
+    "scores.md": scores_page,
+    "cli.md": cli_page,
+    "exit-codes.md": exit_codes_page,
+    "configuration.md": config_page,
+}
+
+
+def main() -> int:
+    """Write the pages, or with --check compare them; returns how many are stale."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = 0
+    for name, page in PAGES.items():
+        text, path = MADE + "".join(page()), REFERENCE / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        sys.stderr.write(f"{'stale' if check else 'wrote'}: docs/reference/{name}\n")
+        if not check:
+            REFERENCE.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return stale if check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
