@@ -1,0 +1,390 @@
+"""The report in a real browser: offline, without an error, usable by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sample_report import HOSTILE, sample_report
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from repdiag.report import write_report
+from repdiag.report.tables import unescaped
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,1000",
+)
+
+
+class Browser:
+    """Chromium with one report open, and what was logged since it was opened."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, folder: Path, **media: str) -> None:
+        """Open the report in `folder` under media features such as `prefers-color-scheme`."""
+        self.driver.get("about:blank")
+        self.media(**media)
+        self.driver.get_log("browser")
+        self.driver.get_log("performance")
+        self.driver.get((folder / "report.html").as_uri())
+        self.js("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def media(self, kind: str = "", **features: str) -> None:
+        listed = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": listed})
+
+    def js(self, code: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def all(self, selector: str) -> list[Any]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> Any:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def complaints(self) -> list[str]:
+        """Console messages of any level but plain notes, CSP violations among them."""
+        return [e["message"] for e in self.driver.get_log("browser") if e["level"] not in ("INFO", "DEBUG")]
+
+    def requests(self) -> list[str]:
+        """Addresses that the page asked for, but for data URIs."""
+        entries = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        urls = [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
+        return [url for url in urls if not url.startswith("data:")]
+
+    def pixels(self) -> np.ndarray[Any, Any]:
+        """The map's canvas as an (H, W, 4) array."""
+        text = self.js("return document.getElementById('map-canvas').toDataURL('image/png')")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.split(",")[1]))).convert("RGBA"))
+
+    def table(self, selector: str = "#class-table") -> list[list[str]]:
+        """Shown rows of a table: exact values where there are any, texts otherwise."""
+        rows: list[list[str]] = self.js(
+            """return [...document.querySelector(arguments[0]).tBodies[0].rows].filter(r => !r.hidden).map(
+            r => [...r.cells].map(c => c.querySelector("data") ? c.querySelector("data").value
+                                                               : c.textContent))""",
+            selector,
+        )
+        return rows
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium; where it is missing the tests fail, since a page nobody opened is not tested."""
+    for program in (CHROMIUM, DRIVER):
+        if not program.exists():
+            pytest.fail(
+                f"{program} is missing: install the packages chromium and chromium-driver (make test does)"
+            )
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of written reports: labelled, unlabelled, hostile, and one with many classes."""
+    made = {
+        "labelled": sample_report(1200, 64),
+        "unlabelled": sample_report(600, 64, labelled=False),
+        "hostile": sample_report(400, 64, names=HOSTILE, prefix="</script>'\">/", warnings=HOSTILE),
+        "many": sample_report(2000, 64, k=200),
+    }
+    folders = {name: tmp_path_factory.mktemp(name) for name in made}
+    for name, report in made.items():
+        if name == "hostile":
+            report = dataclasses.replace(report, encoder={"name": HOSTILE[0], HOSTILE[1]: HOSTILE[2]})
+        write_report(report, folders[name])
+    return folders
+
+
+@pytest.mark.parametrize("name", ["labelled", "unlabelled", "hostile", "many"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_error_and_no_request(browser: Browser, reports: dict[str, Path], name: str, scheme: str) -> None:
+    """Opening a report logs nothing, violates no policy, and asks for its own file alone."""
+    browser.open(reports[name], prefers_color_scheme=scheme)
+    assert browser.complaints() == []
+    assert browser.requests() == [(reports[name] / "report.html").as_uri()]
+    assert browser.js("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_the_policy_is_in_force(browser: Browser, reports: dict[str, Path]) -> None:
+    """Code that the page did not bring does not run, and the log says so: the test above can fail."""
+    browser.open(reports["labelled"])
+    browser.js(
+        """const s = document.createElement("script"); s.textContent = "window.injected = true";
+        document.body.append(s);
+        const i = new Image(); i.src = "file:///nowhere.png"; document.body.append(i);"""
+    )
+    assert browser.js("return window.injected === undefined")
+    assert any("Content Security Policy" in line for line in browser.complaints())
+
+
+def test_hostile_text_stays_text(browser: Browser, reports: dict[str, Path]) -> None:
+    """Names that look like markup are shown letter by letter and never run."""
+    browser.open(reports["hostile"])
+    assert browser.driver.title == f"{HOSTILE[0]} on cifar10-images · repdiag"
+    shown = browser.js("return [...document.querySelectorAll('.warnings bdi')].map(e => e.textContent)")
+    assert shown == list(HOSTILE)
+    assert [row[0] for row in browser.table()] == list(HOSTILE)
+    assert browser.js("return [...document.images].every(i => i.src.startsWith('data:image/jpeg;base64,'))")
+    assert browser.js("return document.scripts.length") == 3
+    options = browser.js("return [...document.getElementById('map-class').options].map(o => o.text)")
+    assert len(options) == 1 + len(HOSTILE)
+    assert browser.js(
+        "return [...document.querySelectorAll('#map-legend bdi')].map(e => e.textContent)"
+    ) == list(HOSTILE)
+
+
+def test_class_values_equal_the_csv(browser: Browser, reports: dict[str, Path]) -> None:
+    """Every cell of the class table is that of classes.csv, text and exact number."""
+    for name in ("labelled", "many", "hostile"):
+        browser.open(reports[name])
+        frame = pd.read_csv(reports[name] / "classes.csv", dtype=str, keep_default_na=False)
+        rows = browser.table()
+        assert len(rows) == len(frame)
+        for row, (_, expected) in zip(rows, frame.iterrows(), strict=True):
+            for cell, value in zip(row, expected, strict=True):
+                try:
+                    assert float(cell) == float(value)
+                except ValueError:
+                    assert cell == (unescaped(value) or "–")
+
+
+def test_metric_values_equal_the_csv(browser: Browser, reports: dict[str, Path]) -> None:
+    """Metric rows and headline cards hold metrics.csv's values; skipped ones its reasons and no value."""
+    for name in ("labelled", "unlabelled"):
+        browser.open(reports[name])
+        frame = pd.read_csv(reports[name] / "metrics.csv").set_index("name")
+        shown = browser.js(
+            """return [...document.querySelectorAll("tr[data-metric]")].map(r => [r.dataset.metric,
+            r.querySelector("td.value data")?.value ?? null, r.textContent])"""
+        )
+        assert sorted(metric for metric, _, _ in shown) == sorted(frame.index)
+        for metric, value, text in shown:
+            if value is None:
+                assert frame.loc[metric, "skipped"] in text
+                assert np.isnan(frame.loc[metric, "value"])
+            else:
+                assert float(value) == frame.loc[metric, "value"]
+        cards = browser.js(
+            "return [...document.querySelectorAll('.card')].map(c => "
+            "[c.dataset.metric, c.querySelector('data').value])"
+        )
+        assert cards
+        assert all(float(value) == frame.loc[metric, "value"] for metric, value in cards)
+
+
+def numbers(column: list[str]) -> list[float]:
+    return [float(text) for text in column if text != "–"]
+
+
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_the_class_table_sorts_both_ways(browser: Browser, reports: dict[str, Path], way: str) -> None:
+    """A heading sorts upward, then downward, says so in aria-sort, and missing values stay last."""
+    browser.open(reports["labelled"], prefers_reduced_motion="reduce")  # the driver clicks while it scrolls
+    heads = browser.all("#class-table thead button")
+    titles = [head.text.strip() for head in heads]
+
+    def press(column: int) -> None:
+        if way == "mouse":
+            heads[column].click()
+        else:
+            heads[column].send_keys(Keys.ENTER)
+
+    accuracy, variance = titles.index("Accuracy"), titles.index("Variance inside")
+    press(accuracy)
+    upward = numbers([row[accuracy] for row in browser.table()])
+    assert upward == sorted(upward)
+    assert len(set(upward)) > 1
+    states = [head.get_attribute("aria-sort") for head in browser.all("#class-table thead th")]
+    assert states == ["ascending" if i == accuracy else "none" for i in range(len(states))]
+    press(accuracy)
+    assert numbers([row[accuracy] for row in browser.table()]) == upward[::-1]
+    press(variance)
+    assert [row[variance] for row in browser.table()].index("–") == 9
+    press(variance)
+    column = [row[variance] for row in browser.table()]
+    assert column.index("–") == 9
+    assert numbers(column) == sorted(numbers(column), reverse=True)
+    press(0)
+    names = [row[0] for row in browser.table()]
+    assert names == sorted(names)
+
+
+def test_the_filter_narrows_and_counts(browser: Browser, reports: dict[str, Path]) -> None:
+    """Typing leaves the classes whose name has the text; clearing brings all back."""
+    browser.open(reports["many"])
+    box = browser.one("#class-filter")
+    box.send_keys("CLASS_001")
+    assert [row[0] for row in browser.table()] == [f"class_{i:04d}" for i in range(10, 20)]
+    assert browser.one("#class-count").text == "10 of 200 classes"
+    box.send_keys("xyz")
+    assert browser.table() == []
+    box.send_keys(Keys.CONTROL, "a")
+    box.send_keys(Keys.DELETE)
+    assert len(browser.table()) == 200
+    assert browser.one("#class-count").text == "200 classes"
+
+
+def test_the_map_is_drawn_in_every_coloring(browser: Browser, reports: dict[str, Path]) -> None:
+    """The canvas has many colored dots, and each choice of color draws another picture."""
+    browser.open(reports["labelled"])
+    pictures = []
+    for mode in ("class", "correct", "risk", "q_score"):
+        browser.js("document.querySelector(`input[value=${arguments[0]}]`).click()", mode)
+        pixels = browser.pixels()
+        assert (pixels[..., 3] > 0).mean() > 0.005, "dots cover some of the canvas"
+        assert len(np.unique(pixels[pixels[..., 3] > 200][:, :3], axis=0)) > 1
+        pictures.append(pixels.tobytes())
+        assert browser.one("#map-legend").text.strip()
+    assert len(set(pictures)) == 4
+    browser.js(
+        "const s = document.getElementById('map-class'); s.value = 3; s.dispatchEvent(new Event('change'))"
+    )
+    assert browser.pixels().tobytes() not in pictures, "highlighting dims the other classes"
+
+
+def test_the_map_tells_each_dot_by_pointer_and_by_keyboard(
+    browser: Browser, reports: dict[str, Path]
+) -> None:
+    """Hovering and the arrow keys show a sample's id, label and prediction as they are in samples.csv."""
+    browser.open(reports["labelled"])
+    samples = pd.read_csv(reports["labelled"] / "samples.csv").set_index("id")
+    canvas, told = browser.one("#map-canvas"), []
+    canvas.send_keys(Keys.ARROW_RIGHT)
+    for key in (Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_RIGHT):
+        told.append(browser.one("#map-said").text)
+        canvas.send_keys(key)
+    found = browser.js(
+        """const c = document.getElementById("map-canvas"), b = c.getBoundingClientRect();
+        for (let x = 5; x < b.width; x += 9) for (let y = 5; y < b.height; y += 9) {
+          c.dispatchEvent(new PointerEvent("pointermove", {clientX: b.left + x, clientY: b.top + y}));
+          const tip = document.getElementById("map-tip");
+          if (!tip.hidden) return tip.textContent.split("\\n").join(" · ");
+        } return null"""
+    )
+    assert found is not None
+    assert len(set(told)) == 3
+    for line in (*told, found):
+        parts = line.split(" · ")
+        row = samples.loc[parts[0]]
+        assert parts[1] == f"label: {row['label']}"
+        assert parts[2] == f"prediction: {row['prediction']} ({'correct' if row['correct'] else 'wrong'})"
+        assert float(parts[3].removeprefix("risk: ")) == pytest.approx(row["risk"], rel=1e-3)
+    canvas.send_keys(Keys.ESCAPE)
+    assert browser.one("#map-tip").get_attribute("hidden") is not None
+
+
+def test_an_unlabelled_map_offers_what_it_has(browser: Browser, reports: dict[str, Path]) -> None:
+    """Without labels the map is colored by risk or Q-Score, and there is no class to pick."""
+    browser.open(reports["unlabelled"])
+    modes = browser.js("return [...document.querySelectorAll('#map-modes input')].map(i => i.value)")
+    assert modes == ["risk", "q_score"]
+    assert not browser.one("#map-pick").is_displayed()
+    assert (browser.pixels()[..., 3] > 0).any()
+
+
+def luminance(color: str) -> float:
+    channels = np.array([float(c) for c in color[color.index("(") + 1 : -1].split(",")[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_light_and_dark(browser: Browser, reports: dict[str, Path], scheme: str) -> None:
+    """All text reaches a contrast of 4.5 to 1 on its background (WCAG AA), and dark is dark."""
+    browser.open(reports["labelled"], prefers_color_scheme=scheme)
+    pairs = browser.js(
+        """const back = e => { for (; e; e = e.parentElement) {
+             const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(", 0)")) return c; } };
+           return [...document.querySelectorAll("p, h1, h2, h3, th, td, a, li, dt, dd, summary, label > span,
+             figcaption, button, .status, .flag, .seen")].filter(e => e.checkVisibility()).map(e =>
+             [e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 30),
+              getComputedStyle(e).color, back(e)])""".replace("\n", " ")
+    )
+    assert len(pairs) > 200
+    page = luminance(browser.js("return getComputedStyle(document.body).backgroundColor"))
+    assert (page < 0.02) if scheme == "dark" else (page > 0.9)
+    for where, front, behind in pairs:
+        if "rgba" in behind:
+            continue  # the chosen color button is tinted; its text is the page's own
+        bright, dim = sorted((luminance(front), luminance(behind)), reverse=True)
+        assert (bright + 0.05) / (dim + 0.05) >= 4.5, where
+
+
+def test_it_prints(browser: Browser, reports: dict[str, Path]) -> None:
+    """In print the navigation and controls are gone, tables are whole, and a PDF comes out."""
+    browser.open(reports["many"])
+    browser.media(kind="print")
+    assert not browser.one("nav").is_displayed()
+    assert not browser.one("#class-filter").is_displayed()
+    assert browser.js(
+        "const s = document.querySelector('#classes .scroll'); return s.scrollHeight <= s.clientHeight + 1"
+    )
+    printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {})
+    assert base64.b64decode(printed["data"]).startswith(b"%PDF")
+    browser.media()
+
+
+@pytest.mark.parametrize("name", ["labelled", "hostile", "many"])
+def test_a_narrow_screen_scrolls_down_only(browser: Browser, reports: dict[str, Path], name: str) -> None:
+    """At 400 pixels nothing makes the page itself scroll sideways."""
+    metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.open(reports[name])
+        browser.js("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert browser.js("return document.documentElement.scrollWidth") <= 400
+        assert browser.complaints() == []
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_everything_can_be_reached_by_keyboard(browser: Browser, reports: dict[str, Path]) -> None:
+    """Tab visits the skip link, navigation, metric details, map controls, map, filter and headings in order."""
+    browser.open(reports["labelled"])
+    visited: list[str] = []
+    for _ in range(120):
+        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        visited.append(
+            browser.js(
+                "const a = document.activeElement;"
+                "return a.id || a.className || a.value || a.getAttribute('href') || a.tagName"
+            )
+        )
+    wanted = ["skip", "#headline", "SUMMARY", "class", "map-class", "map-canvas", "class-filter", "BUTTON"]
+    places = [visited.index(place) for place in wanted]
+    assert places == sorted(places)
