@@ -20,7 +20,9 @@ class RepdiagError(Exception):
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        advice = f" {self.do.rstrip('.')}." if self.do else ""
+        advice = ""
+        if self.do:
+            advice = f" {self.do}" if self.do.endswith(("?", "!")) else f" {self.do.rstrip('.')}."
         return f"{self.what}{place}.{advice}"
 
 
