@@ -17,7 +17,9 @@ from sample_report import HOSTILE, sample_report
 
 from repdiag.report import to_json, write_report
 from repdiag.report.json_form import dumps, plain
-from repdiag.types import MetricResult, Null, Skipped
+from repdiag.report.numbers import ARROWS, WORDS
+from repdiag.report.views import STATUS_WORDS
+from repdiag.types import Direction, MetricResult, Null, Skipped, Status
 
 
 def schema_validator() -> jsonschema.Draft202012Validator:
@@ -54,6 +56,15 @@ def test_the_schema_refuses_what_is_wrong(path: tuple[str | int, ...], value: ob
         inside = inside[step]
     inside[path[-1]] = value
     assert not schema_validator().is_valid(target)
+
+
+def test_the_schema_lists_every_status_and_direction() -> None:
+    """A new status or direction needs a word in the schema and one on the page."""
+    properties = schema_validator().schema["$defs"]["measurement"]["properties"]
+    assert properties["status"]["enum"] == [status.value for status in Status]
+    assert properties["direction"]["enum"] == [direction.value for direction in Direction]
+    assert set(STATUS_WORDS) == set(Status)
+    assert set(WORDS) == set(ARROWS) == set(Direction)
 
 
 def test_equal_runs_differ_in_created_and_timing_only() -> None:

@@ -21,6 +21,7 @@ CLASS_COLUMNS = {
     "class": Column("Class"),
     "n": Column("Samples", "samples"),
     "accuracy": Column("Accuracy", "share"),
+    "most_confused_with": Column("Most seen as"),
     "intra_class_variance": Column("Variance inside"),
     "nearest_class": Column("Nearest class"),
     "nearest_distance": Column("Distance to it"),

@@ -44,7 +44,8 @@ def map_data(report: Report) -> dict[str, Any] | None:
     names, codes = _names(report, rows)
     extent = max(float(np.ptp(x[rows])), float(np.ptp(y[rows]))) or 1.0
     data: dict[str, Any] = {
-        "total": int(placed.size),
+        "total": len(report.samples),
+        "thinned": int(placed.size) > MAX_POINTS,
         "count": int(rows.size),
         "x": _pack((x[rows] - x[rows].min()) / extent * 65534),
         "y": _pack((y[rows].max() - y[rows]) / extent * 65534),

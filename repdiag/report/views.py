@@ -26,7 +26,7 @@ from repdiag.report.numbers import (
     z_score,
 )
 from repdiag.report.text import clean, shortened
-from repdiag.types import Measurement, MetricResult, Report, Skipped
+from repdiag.types import Measurement, MetricResult, Report, Skipped, Status
 
 MAX_CLASSES = 2000
 MAX_ROWS = 100  # rows of a metric's own table, and warnings
@@ -36,10 +36,11 @@ MAX_CARDS = 24
 MAX_IMAGE_BYTES = 1_500_000  # thumbnails of one page, before base64
 
 STATUS_WORDS = {
-    "paper": "as read in the paper",
-    "code": "as read in the authors' code",
-    "adapted": "a published measure with a stated change",
-    "ours": "our own definition",
+    Status.PAPER: "as read in the paper",
+    Status.CODE: "as read in the authors' code",
+    Status.PUBLISHED: "a standard measure as the literature has it; its first paper was not re-read",
+    Status.ADAPTED: "a published measure with a stated change",
+    Status.OURS: "our own definition",
 }
 
 
@@ -113,7 +114,7 @@ class Metric:
 def metric(measurement: Measurement) -> Metric:
     """The view of one measurement."""
     spec, outcome = measurement.spec, measurement.outcome
-    common = (spec, ARROWS[spec.direction], WORDS[spec.direction], STATUS_WORDS[spec.status.value])
+    common = (spec, ARROWS[spec.direction], WORDS[spec.direction], STATUS_WORDS[spec.status])
     if not isinstance(outcome, MetricResult):
         return Metric(*common, skipped=text(outcome.reason))
     value, unit, interval, null = outcome.value, spec.unit, outcome.interval, outcome.null
