@@ -66,3 +66,9 @@ class ResourceError(RepdiagError):
     """Memory or another resource of the machine ran out."""
 
     exit_code = 8
+
+
+class Interrupted(RepdiagError):
+    """Stopped by the user (Ctrl-C). Finished embeddings are cached; the same command goes on from there."""
+
+    exit_code = 130

@@ -1,7 +1,9 @@
 """Generate repdiag/encoders/architectures.json.gz: what names and shapes each known architecture has.
 
 Run after an update of timm or torchvision:  python scripts/build_arch_index.py
-Every architecture is built on the `meta` device, so that the whole takes minutes and little memory.
+Every architecture is built on the `meta` device, so that this takes minutes and little memory. Those that
+have the very same names and shapes are then given the same random weights and one random image, to learn
+which of them compute the same.
 """
 
 from __future__ import annotations
@@ -10,50 +12,103 @@ import gzip
 import io
 import json
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from repdiag.encoders import sketch, zoo
 from repdiag.files import atomic
 
 TARGET = Path(__file__).parent.parent / "repdiag" / "encoders" / "architectures.json.gz"
+LARGEST = 120_000_000  # parameters that are still worth the time to compare
+TOLERANCE = 1e-4  # of the largest feature
 
 
-def entry(name: str) -> tuple[str, dict[str, Any], str]:
-    """The tensors' digest, the description that equal tensors share, and the structure's digest."""
+def entry(name: str) -> tuple[str, dict[str, Any]]:
+    """The tensors' digest, and the description that architectures with equal tensors share."""
     network = zoo.on_meta(name)
     shapes = sketch.required(network.state_dict())
-    shared = {"tensors": len(shapes), "sketch": sketch.sketch(shapes)}
-    return sketch.tensors_digest(shapes), shared, sketch.structure_digest(network)
+    size = sum(tensor.numel() for tensor in network.state_dict().values())
+    return sketch.tensors_digest(shapes), {
+        "tensors": len(shapes),
+        "sketch": sketch.sketch(shapes),
+        "parameters": size,
+    }
+
+
+def preference(name: str) -> tuple[int, int, str]:
+    """torchvision before timm, then the plainest (shortest) name."""
+    return zoo.LIBRARIES.index(name.partition(":")[0]), len(name), name
+
+
+def build(name: str) -> torch.nn.Module:
+    """The network with random weights, none of them constant (a zero hides what stands behind it)."""
+    torch.manual_seed(0)
+    network = zoo.build(name)
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and tensor.numel() > 1:
+            noise = torch.rand_like(tensor) * 0.2
+            tensor.add_(noise if key.endswith("running_var") else noise - 0.1)
+    return network
+
+
+@torch.no_grad()
+def compared(names: list[str], parameters: int) -> dict[str, bool | None]:
+    """For each name whether it computes what the first one does (None: too large to try)."""
+    same: dict[str, bool | None] = dict.fromkeys(names)
+    same[names[0]] = True
+    if len(names) == 1 or parameters > LARGEST:
+        return same
+    reference = build(names[0])
+    size = getattr(reference, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[-1]
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    wanted = reference(image)
+    for name in names[1:]:
+        network = build(name)
+        network.load_state_dict(reference.state_dict())
+        try:
+            found = network(image)
+            same[name] = found.shape == wanted.shape and bool(
+                (found - wanted).abs().max() <= TOLERANCE * wanted.abs().max()
+            )
+        except (AssertionError, RuntimeError):  # made for another image size
+            same[name] = False
+    return same
 
 
 def main() -> int:
     """Build every architecture and write the index."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
     groups: dict[str, dict[str, Any]] = {}
-    left_out: dict[str, str] = {}
+    left_out = 0
     for library in zoo.LIBRARIES:
         for architecture in zoo.names(library):
             name = f"{library}:{architecture}"
             try:
-                key, shared, structure = entry(name)
+                key, shared = entry(name)
             except Exception as error:  # a library's own breakage must not lose the rest; it is listed
-                left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
-                print(f"left out {name}: {left_out[name]}", file=sys.stderr)  # noqa: T201
+                left_out += 1
+                print(f"left out {name}: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
                 continue
-            groups.setdefault(key, shared | {"names": {}})["names"][name] = structure
+            groups.setdefault(key, shared | {"names": []})["names"].append(name)
+    for group in groups.values():
+        group["names"] = compared(sorted(group["names"], key=preference), group.pop("parameters"))
     index = {
         "made_with": {library: metadata.version(library) for library in zoo.LIBRARIES},
         "groups": [groups[key] for key in sorted(groups)],
     }
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:  # no time stamp: equal input, equal file
-        file.write(json.dumps(index, separators=(",", ":"), sort_keys=True).encode())
+        file.write(json.dumps(index, separators=(",", ":")).encode())
     with atomic(TARGET) as temporary:
         temporary.write_bytes(buffer.getvalue())
     count = sum(len(group["names"]) for group in groups.values())
     size = TARGET.stat().st_size
-    print(f"{count} architectures, {len(groups)} tensor sets, {len(left_out)} left out, {size} bytes")  # noqa: T201
+    print(f"{count} architectures, {len(groups)} tensor sets, {left_out} left out, {size} bytes")  # noqa: T201
     return 0
 
 

@@ -111,7 +111,6 @@ def exit_codes_page() -> Iterator[str]:
             text = (inspect.getdoc(kind) or "").splitlines()[0]
             codes[kind.exit_code] = f"{codes[kind.exit_code]} {text}" if kind.exit_code in codes else text
     codes[5] = "Internal error: a fault of repdiag; `--debug` prints the traceback."
-    codes[130] = "Interrupted (Ctrl-C). Finished embeddings are cached; the same command goes on from there."
     codes[141] = "The reader of stdout went away."
     for code, text in sorted(codes.items()):
         yield f"| {code} | {text} |\n"

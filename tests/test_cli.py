@@ -254,7 +254,7 @@ def test_bad_input_gets_one_sentence_and_its_exit_code(case: str, cli: Run, tmp_
 
 
 def test_debug_shows_the_traceback(cli: Run) -> None:
-    done = cli("score", "nowhere.pt", DIGITS, "--debug", check=1)
+    done = cli("score", "nowhere.pt", DIGITS, "--debug", check=3)
     assert "Traceback" in done.stderr
     assert "CheckpointError" in done.stderr
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
-from typing import Annotated
+import traceback
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from repdiag import __version__
-from repdiag.errors import RepdiagError
+from repdiag.errors import Interrupted, RepdiagError
 
 app = typer.Typer(
     name="repdiag",
@@ -41,8 +45,27 @@ def options(
 def _register() -> None:
     from repdiag.cli import metrics, score
 
-    app.command("score")(score.command)
-    app.command("metrics")(metrics.command)
+    for name, module in (("score", score), ("metrics", metrics)):
+        app.command(name)(_guarded(module.command))
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, with the two ends that typer would turn into an exit code of its own."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "Interrupted", do="Finished embeddings are cached: the same command goes on from there"
+            ) from None
+        except BrokenPipeError:  # the reader of stdout (head, less) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
+
+    return guarded
 
 
 _register()
@@ -51,36 +74,24 @@ _register()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; one sentence on stderr and a distinct exit code for each kind of failure."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if "--debug" in arguments:  # accepted anywhere: who needs it has just seen the command fail
-        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    debug = "--debug" in arguments  # accepted anywhere: who needs it has just seen the command fail
     try:
-        app(arguments, standalone_mode=True)
+        app([a for a in arguments if a != "--debug"])
     except RepdiagError as error:
-        if "--debug" in arguments:
-            raise
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted. Finished embeddings are cached: the same command goes on from there.", 130)
+        _fail(str(error), error.exit_code, debug)
     except MemoryError:
-        _fail("This machine ran out of memory. Give fewer samples, or a machine with more.", 8)
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(141) from None
+        _fail("This machine ran out of memory. Give fewer samples, or a machine with more.", 8, debug)
     except Exception as error:
-        if "--debug" in arguments:
-            raise
         kind = type(error).__name__
-        _fail(f"Internal error ({kind}: {error}). Run again with --debug and report the traceback.", 5)
+        advice = "Report this." if debug else "Run again with --debug and report the traceback."
+        _fail(f"Internal error ({kind}: {error}). {advice}", 5, debug)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int, debug: bool) -> NoReturn:
     from rich.console import Console
-
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]Error:[/] {_plain(message)}")
-    raise SystemExit(code)
-
-
-def _plain(message: str) -> str:
     from rich.markup import escape
 
-    return escape(message)
+    if debug:
+        traceback.print_exc()
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]Error:[/] {escape(message)}")
+    raise SystemExit(code)
