@@ -30,9 +30,9 @@ def command(
 
         typer.echo(json.dumps([plain(dataclasses.asdict(s)) for s in specs], indent=2))
         return
-    from rich.console import Console
+    from repdiag.cli.console import ResultConsole
 
-    _print(specs, Console(highlight=False))
+    _print(specs, ResultConsole())
 
 
 def _print(specs: list[MetricSpec], console: Console) -> None:

@@ -257,11 +257,10 @@ def command(
     if as_json:
         typer.echo(dumps(to_json(report)), nl=False)
     elif not quiet:
-        from rich.console import Console
-
+        from repdiag.cli.console import ResultConsole
         from repdiag.report.terminal import render
 
-        render(report, Console(), files)
+        render(report, ResultConsole(), files)
 
 
 def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
@@ -296,10 +295,11 @@ def _writable(out: Path) -> None:
 
 
 def _print_plan(plan: Plan) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from repdiag.cli.console import ResultConsole
+
+    console = ResultConsole()
     request: Request = plan.request
     if plan.encoder is not None:
         console.print(
