@@ -19,19 +19,28 @@ from repdiag.checkpoints.safe_load import load_errors
 from repdiag.errors import CheckpointError
 
 
-class FixedBatch(nn.Module):
-    """Runs a program that was exported for exactly `batch` images on any number of them.
+class Program(nn.Module):
+    """Runs an exported program on any number of images.
 
-    The images are taken `batch` at a time; the last, smaller portion is filled up with zeros whose outputs
-    are thrown away (in eval mode images do not influence each other).
+    One that was exported for exactly `batch` images takes them `batch` at a time; the last, smaller portion
+    is filled up with zeros whose outputs are thrown away (images do not influence each other in eval mode).
+    The mode was fixed by the export, so that eval() and train() do not reach the program, which refuses them.
     """
 
-    def __init__(self, program: nn.Module, batch: int) -> None:
+    def __init__(self, program: nn.Module, batch: int | None) -> None:
         super().__init__()
         self.program, self.batch = program, batch
+        self.training = False
+
+    def train(self, mode: bool = True) -> Program:
+        """Nothing can change any more."""
+        return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> what the program gives, B rows of it."""
+        if self.batch is None:
+            whole: torch.Tensor = self.program(images)
+            return whole
         outputs = []
         for part in torch.split(images, self.batch):
             lacking = self.batch - len(part)
@@ -66,11 +75,9 @@ class TorchExport:
             program = torch.export.load(path)
         has_guards = "check_guards" in inspect.signature(program.module).parameters
         options: dict[str, Any] = {"check_guards": False} if has_guards else {}  # guards are code in strings
-        module: nn.Module = program.module(**options)
         shape = _input_shape(program)
         metadata = {"input_shape": ",".join(map(str, shape))}
-        if isinstance(shape[0], int):
-            module = FixedBatch(module, shape[0])
+        module = Program(program.module(**options), shape[0] if isinstance(shape[0], int) else None)
         return Contents(dict(program.state_dict), metadata, module, (), notes)
 
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from repdiag.encoders.types import Encoder
+import torch
+from torch import nn
+
+from repdiag.checkpoints import Checkpoint, read_checkpoint
+from repdiag.encoders import prefixes, preprocessing, recipe, weights, zoo
+from repdiag.encoders.sketch import OPTIONAL
+from repdiag.encoders.types import Encoder, Loading, Preprocessing
+from repdiag.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
 
 def load_encoder(
@@ -21,5 +31,183 @@ def load_encoder(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Encoder:
-    """The encoder that `model` names: `timm:NAME`, `torchvision:NAME` or a checkpoint's path."""
-    raise NotImplementedError  # under construction
+    """The encoder that `model` names: `timm:NAME`, `torchvision:NAME` or a checkpoint's path.
+
+    A name gives seeded random weights, or with `pretrained` those of the library's hub. Of a file, the
+    architecture is found from the tensors' names and shapes unless `arch` tells it; `key` and `prefix` say
+    where in the file the backbone is. `trust_pickle` lets a pickle run its code. `size`, `resize` (pixels),
+    `interpolation`, `mean` and `std` (per channel, for values in [0, 1]) override what is known of the input.
+    Raises UsageError, CheckpointError or UnsafeCheckpointError.
+    """
+    wishes: dict[str, Any] = {
+        "size": size, "resize": resize, "interpolation": interpolation, "mean": mean, "std": std
+    }  # fmt: skip
+    if model.partition(":")[0] in zoo.LIBRARIES and ":" in model:
+        given = {"--arch": arch, "--key": key, "--prefix": prefix, "--trust-pickle": trust_pickle or None}
+        if wrong := [flag for flag, value in given.items() if value is not None]:
+            raise UsageError(f"{', '.join(wrong)} tell about a checkpoint file, but {model} is a name")
+        return _named(model, pretrained, wishes)
+    if pretrained:
+        raise UsageError("--pretrained goes with timm:NAME or torchvision:NAME, not with a file")
+    checkpoint = _read(model, trust_pickle)
+    arch = arch or checkpoint.metadata.get("repdiag.architecture")
+    if checkpoint.module is not None and arch is None:
+        return _program(model, checkpoint, wishes)
+    return _network(model, checkpoint, arch, key, prefix, wishes)
+
+
+def _read(model: str, trust_pickle: bool) -> Checkpoint:
+    try:
+        return read_checkpoint(model, trust_pickle=trust_pickle)
+    except CheckpointError:
+        if "/" not in model and not Path(model).exists():
+            for library in zoo.LIBRARIES:
+                if model in zoo.names(library):
+                    do = f"For the architecture of that name write {library}:{model}"
+                    raise CheckpointError("There is no such file", where=model, do=do) from None
+        raise
+
+
+def _named(model: str, pretrained: bool, wishes: Mapping[str, Any]) -> Encoder:
+    plan = recipe.from_zoo(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # untrained weights are the same in every run
+        network = zoo.build(plan.name, pretrained=pretrained)
+    state = network.state_dict()
+    warning = (
+        "untrained weights: the features are those of a random network (--pretrained loads trained ones)"
+    )
+    loading = Loading(
+        container="timm's or torchvision's hub" if pretrained else "none (random weights)",
+        loaded=len(state),
+        parameters=weights.count(network),
+        warnings=() if pretrained else (warning,),
+    )
+    known = plan.preprocessing(network)
+    return _encoder(model, plan.name, network, known, loading, wishes)
+
+
+def _network(
+    model: str,
+    checkpoint: Checkpoint,
+    arch: str | None,
+    key: str | None,
+    prefix: str | None,
+    wishes: Mapping[str, Any],
+) -> Encoder:
+    """The encoder of a file of tensors."""
+    tensors = checkpoint.tensors
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    try:
+        if arch is not None:
+            fit = recipe.given(arch, shapes, key, prefix, model)
+        else:
+            fit = recipe.find(shapes, key, prefix, model)
+    except CheckpointError as error:
+        modules = [name for name in checkpoint.stubbed if name.startswith("torch.nn.modules.")]
+        if not modules:
+            raise
+        raise UnsafeCheckpointError(
+            f"The file holds whole pickled modules ({modules[0]}, ...), which cannot be opened without running"
+            " its code, and no encoder beside them",
+            where=model,
+            do="Save the model's state_dict(), or pass --trust-pickle if you trust whoever made the file",
+        ) from error
+    start, readings = prefixes.settle(fit.prefixes, fit.required, tensors)
+    network = weights.filled(fit.recipe.build, tensors, start)
+    said = preprocessing.of_metadata(checkpoint.metadata, model)
+    known = said or fit.recipe.preprocessing(network)
+    warnings = fit.recipe.warnings + preprocessing.doubt(known, wishes["mean"])
+    loading = _account(checkpoint, network, start, readings, fit.recipe.alternatives, warnings)
+    return _encoder(Path(model).name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity)
+
+
+def _account(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    start: str,
+    readings: tuple[str, ...],
+    alternatives: tuple[str, ...],
+    warnings: tuple[str, ...],
+) -> Loading:
+    """What became of every tensor of the file."""
+    state = network.state_dict()
+    used = {start + name for name in state}
+    rest = [name for name in checkpoint.tensors if name not in used]
+    ignored = [n for n in rest if n.startswith(start) and n.rpartition(".")[2] in prefixes.IGNORED]
+    half = {str(checkpoint.tensors[n].dtype) for n in used & checkpoint.tensors.keys()} & {
+        "torch.float16",
+        "torch.bfloat16",
+    }
+    notes = tuple(f"weights stored as {dtype} are computed in float32" for dtype in sorted(half))
+    return Loading(
+        container=checkpoint.container,
+        prefix=start,
+        loaded=len(used & checkpoint.tensors.keys()),
+        parameters=weights.count(network),
+        dropped=tuple(n for n in rest if n not in set(ignored)),
+        missing=tuple(
+            n for n in state if start + n not in checkpoint.tensors and n.rpartition(".")[2] in OPTIONAL
+        ),
+        ignored=tuple(ignored),
+        alternatives=alternatives,
+        readings=readings + notes,
+        stubbed=checkpoint.stubbed,
+        warnings=checkpoint.warnings + warnings,
+    )
+
+
+def _program(model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any]) -> Encoder:
+    """The encoder of a file that brings its own forward pass."""
+    network = checkpoint.module
+    assert network is not None
+    shape = [int(n) for n in checkpoint.metadata.get("input_shape", "").split(",") if n.isdigit()]
+    known = preprocessing.of_metadata(checkpoint.metadata, model)
+    warnings: tuple[str, ...] = checkpoint.warnings
+    if known is None:
+        size = shape[-1] if len(shape) >= 2 and shape[-1] == shape[-2] else 224
+        channels = shape[-3] if len(shape) >= 3 and shape[-3] in (1, 3) else 3
+        origin = f"assumed for {checkpoint.container}: {size}x{size} pixels, ImageNet's mean and std"
+        known = preprocessing.imagenet(size, size if shape else 256, channels, origin)
+        warnings += preprocessing.doubt(known, wishes["mean"])
+    loading = Loading(
+        container=checkpoint.container,
+        loaded=len(checkpoint.tensors),
+        parameters=sum(tensor.numel() for tensor in checkpoint.tensors.values()),
+        readings=("the program's own output is taken as the representation, a head included if it has one",),
+        stubbed=checkpoint.stubbed,
+        warnings=warnings,
+    )
+    architecture = f"{checkpoint.container} program"
+    # the operations are part of the file, so that equal weights alone do not make equal encoders
+    identity = f"{architecture} {checkpoint.sha256}"
+    return _encoder(Path(model).name, architecture, network, known, loading, wishes, identity)
+
+
+def _encoder(
+    name: str,
+    architecture: str,
+    network: nn.Module,
+    known: Preprocessing,
+    loading: Loading,
+    wishes: Mapping[str, Any],
+    identity: str = "",
+) -> Encoder:
+    """Freeze, pool, try on one image, and describe."""
+    chosen = preprocessing.override(known, **wishes)
+    weights.frozen(network)
+    with torch.random.fork_rng(devices=[]):
+        module, dim = weights.pooled(network, torch.zeros(1, chosen.channels, chosen.size, chosen.size))
+    mark = weights.fingerprint(network.state_dict(), identity or architecture, module.pooling)
+    readings = loading.readings
+    if module.pooling == weights.FIRST_TOKEN:
+        readings += ("the output is a sequence of tokens; the first one is taken",)
+    return Encoder(
+        module=module.eval(),
+        name=name,
+        architecture=architecture,
+        dim=dim,
+        preprocessing=chosen,
+        fingerprint=mark,
+        loading=dataclasses.replace(loading, readings=readings),
+    )

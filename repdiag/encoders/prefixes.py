@@ -1,0 +1,167 @@
+"""Where in a checkpoint the backbone's tensors are, and which of several equally good places is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from repdiag.encoders.sketch import Shape
+from repdiag.errors import CheckpointError
+
+WRAPPERS = frozenset({"module", "_orig_mod"})
+"""Path components that DistributedDataParallel and torch.compile add; they tell nothing apart."""
+
+HEADS = frozenset({"fc", "head", "heads", "head_dist", "classifier", "linear", "last_linear"})
+"""Top-level parts that may hold tensors beyond those of the headless network."""
+
+IGNORED = frozenset({"num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask"})
+"""Last name components of buffers that are computed, not learned."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Of two readings that differ only in one path component, `taken` is used rather than `left`."""
+
+    taken: str
+    left: str
+    because: str
+
+
+PREFERENCES = (
+    Preference("teacher", "student", "DINO-like methods evaluate the teacher"),
+    Preference("teacher_backbone", "student_backbone", "DINO-like methods evaluate the teacher"),
+    Preference("encoder_q", "encoder_k", "MoCo evaluates the query encoder"),
+    Preference("base_encoder", "momentum_encoder", "MoCo v3 evaluates the base encoder"),
+    Preference("momentum_encoder", "encoder", "the momentum encoder is the one to use (ReSA)"),
+    Preference("target_encoder", "encoder", "the target encoder is the one to use (I-JEPA)"),
+    Preference("online_encoder", "target_encoder", "BYOL evaluates the online network"),
+    Preference("online_network", "target_network", "BYOL evaluates the online network"),
+    Preference("online_network_state_dict", "target_network_state_dict", "BYOL evaluates the online network"),
+    Preference("online_net", "target_net", "BYOL evaluates the online network"),
+    Preference("backbone", "momentum_backbone", "solo-learn evaluates the online backbone"),
+    Preference("backbone", "backbone_momentum", "lightly evaluates the online backbone"),
+    Preference("backbone", "target_backbone", "the online backbone is the one to use"),
+    Preference("state_dict_ema", "state_dict", "the averaged weights (EMA) are the ones to use"),
+    Preference("model_ema", "model", "the averaged weights (EMA) are the ones to use"),
+    Preference("ema", "model", "the averaged weights (EMA) are the ones to use"),
+)
+
+LESSER = (("IL", "it holds DSA's frozen reference network"),)
+"""Components whose presence makes a reading give way to one without it."""
+
+
+def fitting(required: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> list[str]:
+    """Every prefix under which all required names are, with exactly their shapes; () only if there is none."""
+    anchor = max(required, key=len)  # a long name is a rare one
+    ends = "." + anchor
+    starts = [n[: -len(anchor)] for n in shapes if n == anchor or n.endswith(ends)]
+    return [p for p in starts if all(shapes.get(p + name) == shape for name, shape in required.items())]
+
+
+def lacking(prefix: str, required: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> list[str]:
+    """The required names that are not under `prefix`, or have another shape there."""
+    return [name for name, shape in required.items() if shapes.get(prefix + name) != shape]
+
+
+def overhang(prefix: str, required: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> list[str]:
+    """Tensors inside the backbone's own parts that the architecture has no place for.
+
+    They show that the checkpoint's network is a larger one (a ResNet-18's tensors are all in a ResNet-34).
+    """
+    parts = {name.partition(".")[0] for name in required if "." in name} - HEADS
+    inside = (name[len(prefix) :] for name in shapes if name.startswith(prefix))
+    return [
+        name
+        for name in inside
+        if name not in required and name.partition(".")[0] in parts and name.rpartition(".")[2] not in IGNORED
+    ]
+
+
+def chosen_by_user(prefixes: Sequence[str], key: str | None, prefix: str | None) -> list[str]:
+    """Those under the container `key` and with the given `prefix` (whole, or what follows the key)."""
+    kept = list(prefixes)
+    if key is not None:
+        kept = [p for p in kept if p.startswith(_dotted(key))]
+    if prefix is not None:
+        wanted = _dotted(prefix)
+        whole = _dotted(key) + wanted if key is not None else wanted
+        kept = [p for p in kept if p in (wanted, whole)]
+    return kept
+
+
+def _dotted(path: str) -> str:
+    return path.rstrip(".") + "." if path.rstrip(".") else ""
+
+
+def settle(
+    prefixes: Sequence[str], required: Mapping[str, Shape], tensors: Mapping[str, torch.Tensor]
+) -> tuple[str, tuple[str, ...]]:
+    """One of several prefixes that fit equally well, and sentences that say why.
+
+    Identical tensors under two names are one reading. Raises CheckpointError when no rule tells the rest
+    apart: a guess could silently evaluate the wrong network.
+    """
+    readings = _distinct(sorted(prefixes, key=lambda p: (len(p), p)), required, tensors)
+    notes = [
+        f"{_show(r[0])} and {', '.join(map(_show, r[1:]))} hold the same tensors" for r in readings if r[1:]
+    ]
+    left = list(readings)
+    for loser in readings:
+        winner = next((w for w in readings if w is not loser and (why := _beats(w, loser))), None)
+        if winner is not None:
+            why = _beats(winner, loser)
+            notes.append(f"{_show(winner[0])} was taken, not {_show(loser[0])}: {why}")
+            left.remove(loser)
+    if len(left) != 1:
+        where = ", ".join(_show(r[0]) for r in left or readings)
+        raise CheckpointError(
+            f"The checkpoint holds several different encoders of the same architecture: {where}",
+            do="Say which one with --prefix or --key",
+        )
+    return left[0][0], tuple(notes)
+
+
+def _show(prefix: str) -> str:
+    return f"'{prefix.rstrip('.')}'" if prefix else "the top level"
+
+
+def _distinct(
+    prefixes: Sequence[str], required: Mapping[str, Shape], tensors: Mapping[str, torch.Tensor]
+) -> list[list[str]]:
+    """Prefixes grouped by what the tensors under them are."""
+    groups: list[list[str]] = []
+    for prefix in prefixes:
+        for group in groups:
+            if all(_equal(tensors[prefix + n], tensors[group[0] + n]) for n in required):
+                group.append(prefix)
+                break
+        else:
+            groups.append([prefix])
+    return groups
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a, b)
+
+
+def _beats(winner: Sequence[str], loser: Sequence[str]) -> str:
+    """Why one reading goes before the other, "" when it does not."""
+    for lesser, because in LESSER:
+        if all(lesser in p.split(".") for p in loser) and not any(lesser in p.split(".") for p in winner):
+            return because
+    for ours in winner:
+        for theirs in loser:
+            for rule in PREFERENCES:
+                if (
+                    _core(ours)
+                    == [rule.taken if c == rule.left else c for c in _core(theirs)]
+                    != _core(theirs)
+                ):
+                    return rule.because
+    return ""
+
+
+def _core(prefix: str) -> list[str]:
+    return [component for component in prefix.rstrip(".").split(".") if component not in WRAPPERS]
