@@ -24,7 +24,7 @@ from repdiag.types import BoolArray, IntArray
 
 TRAIN = ("train", "training")
 EVALUATION = ("test", "testing", "val", "valid", "validation")
-_AS_UNLABELED = "Move them into class folders or elsewhere, or read everything as unlabeled (--no-labels)"
+_AS_UNLABELED = "Move them into class folders or elsewhere, or read everything as unlabeled (--unlabeled)"
 
 
 @dataclass(frozen=True)
