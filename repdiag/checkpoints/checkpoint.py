@@ -14,7 +14,7 @@ from repdiag.errors import CheckpointError
 from repdiag.registry import Registry
 
 MAX_DEPTH = 64  # of nested dicts; deeper ones are cycles
-MAX_TENSORS = 1_000_000  # a small file can alias one dict exponentially often
+MAX_TENSORS = 100_000  # a small file can alias one dict exponentially often
 
 
 @dataclass(frozen=True)

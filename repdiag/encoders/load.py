@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,10 +51,34 @@ def load_encoder(
     if pretrained:
         raise UsageError("--pretrained goes with timm:NAME or torchvision:NAME, not with a file")
     checkpoint = _read(model, trust_pickle)
-    arch = arch or checkpoint.metadata.get("repdiag.architecture")
-    if checkpoint.module is not None and arch is None:
-        return _program(model, checkpoint, wishes)
-    return _network(model, checkpoint, arch, key, prefix, wishes)
+    if arch is None:
+        arch, checkpoint = _said_architecture(checkpoint)
+    if checkpoint.module is None or arch is not None:
+        return _network(model, checkpoint, arch, key, prefix, wishes)
+    if checkpoint.container.startswith("torch.save"):  # a trusted pickle of a whole module, its head included
+        with contextlib.suppress(CheckpointError):
+            return _network(model, checkpoint, None, key, prefix, wishes)
+    if key is not None or prefix is not None:
+        raise UsageError(f"--key and --prefix do not go with a {checkpoint.container} program", where=model)
+    return _program(model, checkpoint, wishes)
+
+
+def _said_architecture(checkpoint: Checkpoint) -> tuple[str | None, Checkpoint]:
+    """The architecture that the file's metadata name, if the installed libraries have it.
+
+    The file's word is a hint (the tensors must fit all the same) and never a path of code to run.
+    """
+    said = checkpoint.metadata.get("repdiag.architecture")
+    if said is None or said == "cifar-resnet":
+        return said, checkpoint
+    try:
+        zoo.split(said)
+    except UsageError:
+        note = (
+            f"the file names an architecture that is not known here ({said[:80]}); it was looked for instead"
+        )
+        return None, dataclasses.replace(checkpoint, warnings=(*checkpoint.warnings, note))
+    return said, checkpoint
 
 
 def _read(model: str, trust_pickle: bool) -> Checkpoint:
