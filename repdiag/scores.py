@@ -106,7 +106,7 @@ SCORES: tuple[Score, ...] = (
     ),
     Score(
         "q_score_all",
-        "Q-Score with S = all features",
+        "Q-Score, all features",
         "mean over L_i of (h_ij - mu_i)",
         "ablation of eq. 1, ours",
         Status.OURS,
@@ -124,7 +124,7 @@ SCORES: tuple[Score, ...] = (
     ),
     Score(
         "active_features",
-        "Number of discriminative features that fire",
+        "Number of active features",
         "|L_i & S|",
         "baseline, ours",
         Status.OURS,
@@ -141,7 +141,7 @@ SCORES: tuple[Score, ...] = (
     ),
     Score(
         "feature_norm",
-        "L2 norm before normalization",
+        "Norm before normalization",
         "||h||_2",
         "baseline, ours",
         Status.OURS,
@@ -149,7 +149,7 @@ SCORES: tuple[Score, ...] = (
     ),
     Score(
         "knn_density",
-        "Closeness to the k nearest neighbors",
+        "Closeness to its neighbors",
         "mean cosine to the k = 10 nearest reference samples - 1",
         "baseline, ours; kNN distance as in Sun et al. 2022, arXiv 2204.06507",
         Status.ADAPTED,
@@ -182,7 +182,7 @@ SCORES: tuple[Score, ...] = (
     ),
     Score(
         "confidence",
-        "Probe's maximum softmax probability (needs labels)",
+        "Probe confidence (MSP)",
         "max_c p_c(x) of the out-of-fold linear probe",
         "Hendrycks & Gimpel 2017, arXiv 1610.02136",
         Status.PUBLISHED,
