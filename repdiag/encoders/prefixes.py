@@ -48,8 +48,8 @@ PREFERENCES = (
     Preference("ema", "model", "the averaged weights (EMA) are the ones to use"),
 )
 
-LESSER = (("IL", "it holds DSA's frozen reference network"),)
-"""Components whose presence makes a reading give way to one without it."""
+LESSER = {"IL": "it holds DSA's frozen reference network"}
+"""Components whose presence makes a reading give way to every one without them."""
 
 
 def fitting(required: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> list[str]:
@@ -77,6 +77,11 @@ def overhang(prefix: str, required: Mapping[str, Shape], shapes: Mapping[str, Sh
         for name in inside
         if name not in required and name.partition(".")[0] in parts and name.rpartition(".")[2] not in IGNORED
     ]
+
+
+def is_lesser(prefix: str) -> bool:
+    """Whether the tensors there are a reference network that a method carries along."""
+    return not LESSER.keys().isdisjoint(prefix.split("."))
 
 
 def chosen_by_user(prefixes: Sequence[str], key: str | None, prefix: str | None) -> list[str]:
@@ -148,9 +153,8 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _beats(winner: Sequence[str], loser: Sequence[str]) -> str:
     """Why one reading goes before the other, "" when it does not."""
-    for lesser, because in LESSER:
-        if all(lesser in p.split(".") for p in loser) and not any(lesser in p.split(".") for p in winner):
-            return because
+    if all(map(is_lesser, loser)) and not any(map(is_lesser, winner)):
+        return next(because for part, because in LESSER.items() if part in loser[0].split("."))
     for ours in winner:
         for theirs in loser:
             for rule in PREFERENCES:

@@ -109,6 +109,7 @@ def from_file(arch: str) -> Recipe:
 
 def given(arch: str, shapes: Mapping[str, Shape], key: str | None, prefix: str | None, where: str) -> Fit:
     """The fit of the architecture that the user named; CheckpointError when the tensors are not there."""
+    _check_place(shapes, key, prefix, where)
     if own_code.FORM.fullmatch(arch):
         recipe = from_file(arch)
     elif arch == "cifar-resnet":
@@ -132,11 +133,21 @@ def find(shapes: Mapping[str, Shape], key: str | None, prefix: str | None, where
 
     Raises CheckpointError with the closest one when there is none.
     """
+    _check_place(shapes, key, prefix, where)
     ranked = index.candidates(shapes)
     fit = _best([*_plans(shapes), *ranked], shapes, key, prefix)
     if fit is None:
         raise _nothing_fits(ranked, shapes, where, key, prefix)
     return fit
+
+
+def _check_place(shapes: Mapping[str, Shape], key: str | None, prefix: str | None, where: str) -> None:
+    """Raises CheckpointError when there is nothing at all where the user says the backbone is."""
+    starts = {start for tensor in shapes for start in index.prefixes(tensor)}
+    if not places.chosen_by_user(sorted(starts), key, prefix):
+        tops = ", ".join(sorted({tensor.partition(".")[0] for tensor in shapes})[:8])
+        asked = " and ".join(f"--{n} {v}" for n, v in (("key", key), ("prefix", prefix)) if v is not None)
+        raise CheckpointError(f"There is nothing under {asked}", where=where, do=f"The file has: {tops}")
 
 
 def _plans(shapes: Mapping[str, Shape]) -> list[cifar_resnet.Plan]:
@@ -152,12 +163,17 @@ def _best(
     key: str | None,
     prefix: str | None,
 ) -> Fit | None:
-    """The verified fit with the most tensors; a known architecture before one that was read off."""
+    """The verified fit with the most tensors; a known architecture before one that was read off.
+
+    A reference network that a method carries along (`prefixes.LESSER`) comes behind everything else.
+    """
     best: Fit | None = None
+    best_rank = (False, 0, False)
     seen: set[str] = set()
     for option in options:
+        known = isinstance(option, index.Candidate)
         if isinstance(option, index.Candidate):
-            if option.share < 1 or (best is not None and option.known.tensors < len(best.required)):
+            if option.share < 1 or (best_rank[0] and option.known.tensors < best_rank[1]):
                 continue
             recipe = _buildable(option.known)
         else:
@@ -168,9 +184,9 @@ def _best(
         wanted = recipe.shapes()
         found = places.chosen_by_user(places.fitting(wanted, shapes), key, prefix)
         found = [p for p in found if not places.overhang(p, wanted, shapes)]
-        better = best is None or len(wanted) > len(best.required)
-        if found and (better or isinstance(option, index.Candidate)):
-            best = Fit(recipe, wanted, tuple(found))
+        rank = (not all(places.is_lesser(p) for p in found), len(wanted), known)
+        if found and rank > best_rank:
+            best, best_rank = Fit(recipe, wanted, tuple(found)), rank
     return best
 
 
@@ -199,8 +215,9 @@ def _nothing_fits(
         recipe = _buildable(candidate.known)
         if recipe is not None:
             wanted = recipe.shapes()
-            gone = len(places.lacking(candidate.prefix, wanted, shapes))
-            misses.append((gone / len(wanted), recipe.name, wanted))
+            gone = places.lacking(candidate.prefix, wanted, shapes)
+            rest = places.overhang(candidate.prefix, wanted, shapes)
+            misses.append((len(gone) + len(rest), recipe.name, wanted))
     if misses:
         _, name, wanted = min(misses, key=lambda miss: miss[0])
         return _misfit(
@@ -226,11 +243,11 @@ def _misfit(
     """What is missing for `name` under the prefix where least of it is missing."""
     starts = {p for tensor in shapes for p in index.prefixes(tensor)}
     allowed = places.chosen_by_user(sorted(starts, key=lambda p: (len(p), p)), key, prefix)
-    if not allowed:
-        tops = ", ".join(sorted({tensor.partition(".")[0] for tensor in shapes})[:8])
-        asked = " and ".join(f"--{n} {v}" for n, v in (("key", key), ("prefix", prefix)) if v is not None)
-        return CheckpointError(f"There is nothing under {asked}", where=where, do=f"The file has: {tops}")
-    nearest = min(allowed, key=lambda p: len(places.lacking(p, wanted, shapes)))
+
+    def distance(start: str) -> tuple[int, int]:
+        return len(places.lacking(start, wanted, shapes)), sum(start + n not in shapes for n in wanted)
+
+    nearest = min(allowed, key=distance)
     gone = places.lacking(nearest, wanted, shapes)
     rest = places.overhang(nearest, wanted, shapes)
     if gone:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
+
+SHOWN = 40  # names of tensors in a description
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -68,8 +70,16 @@ class Loading:
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """All fields, ready for JSON."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        """All fields, ready for JSON; long lists of names are counted by their first component."""
+        return {name: _short(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+def _short(names: tuple[str, ...]) -> list[str]:
+    """The names, or what they begin with and how often when they are more than a reader can use."""
+    if len(names) <= SHOWN:
+        return list(names)
+    counts = Counter(name.partition(".")[0] for name in names)
+    return [f"{first}.* ({count})" for first, count in counts.items()]
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,6 @@ class Encoder:
     preprocessing: Preprocessing
     fingerprint: str
     loading: Loading
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """What the report says about the encoder, ready for JSON."""
@@ -98,5 +107,4 @@ class Encoder:
             "fingerprint": self.fingerprint,
             "preprocessing": self.preprocessing.describe(),
             "loading": self.loading.describe(),
-            "metadata": dict(self.metadata),
         }
