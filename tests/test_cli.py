@@ -218,7 +218,7 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "data is an empty folder": (lambda t: [SIMCLR, _empty(t)], 3, "no images"),
     "data is text": (lambda t: [SIMCLR, _text(t / "d.csv")], 3, "d.csv"),
     "unknown architecture": (lambda t: [SIMCLR, DIGITS, "--arch", "resnet1"], 2, "resnet1"),
-    "wrong architecture": (lambda t: [SIMCLR, DIGITS, "--arch", "resnet18"], 3, "missing"),
+    "wrong architecture": (lambda t: [SIMCLR, DIGITS, "--arch", "resnet18"], 3, "lacks"),
     "embeddings with a model": (lambda t: [SIMCLR, _embeddings(t)], 2, "'-'"),
     "no model but images": (lambda t: ["-", DIGITS], 2, "MODEL"),
     "unknown metric": (lambda t: [SIMCLR, DIGITS, "--metrics", "rankm"], 2, "rankme"),

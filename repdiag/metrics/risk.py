@@ -20,7 +20,7 @@ BOTH = frozenset({Need.NONNEGATIVE, Need.LABELS})
 def _defined_q(ws: Workspace) -> Doubles:
     values = Q_SCORE.values(ws)
     if not np.isfinite(values).any():
-        raise Skip("no sample has a discriminative feature that stands out: Q-Score is undefined throughout")
+        raise Skip("no sample has a discriminative feature that stands out: Q-Score is undefined for all")
     return values
 
 
