@@ -26,8 +26,6 @@ from repdiag.checkpoints import read_checkpoint
 from repdiag.checkpoints.export_check import _is_arithmetic
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 
-SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
-
 FORMS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 
 
@@ -405,6 +403,7 @@ def _rewritten(path: Path, target: Path, change: Callable[[str, bytes], bytes], 
         ("model.json", b"builtins.tuple", b"collections.defaultdict"),
         ("model_weights_config.json", b'"weight_0"', b'"opaque_obj_0"'),
         ("", b"", b"data/aotinductor/model/x.so"),
+        ("", b"", b"data/constants/x.dylib"),
     ],
 )
 def test_an_export_that_is_more_than_a_graph_is_refused(
@@ -420,6 +419,30 @@ def test_an_export_that_is_more_than_a_graph_is_refused(
 
     path = _rewritten(exported[0], tmp_path / "a.pt2", change, "" if record else "a/" + new.decode())
     with pytest.raises(UnsafeCheckpointError, match="nothing was run"):
+        read_checkpoint(path)
+
+
+def test_every_record_that_torch_takes_for_a_graph_is_checked(
+    exported: tuple[Path, Tiny], tmp_path: Path
+) -> None:
+    """Also under a name that does not look like JSON."""
+    path = tmp_path / "a.pt2"
+    with zipfile.ZipFile(exported[0]) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+            if name.endswith("models/model.json"):
+                hostile = old.read(name).replace(b"torch.ops.aten.conv2d.default", b"torch.os.system")
+                new.writestr(name.replace("model.json", "other.txt"), hostile)
+    with pytest.raises(UnsafeCheckpointError, match=r"torch\.os\.system"):
+        read_checkpoint(path)
+
+
+def test_two_records_of_one_name_are_refused(tmp_path: Path) -> None:
+    """The check could look at one and torch at the other."""
+    path = save(weights(), tmp_path / "a.pt")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(archive.namelist()[0], b"other")
+    with pytest.raises(CheckpointError, match="two records"):
         read_checkpoint(path)
 
 
@@ -445,10 +468,9 @@ def test_symbolic_shapes_are_arithmetic_only(text: str, harmless: bool) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared encoders are not next to the checkout")
-def test_every_shared_checkpoint_loads() -> None:
+def test_every_shared_checkpoint_loads(shared: Path) -> None:
     """All real files open without trust; those with foreign objects say which were stubbed."""
-    files = [p for p in sorted(SHARED.glob("enc-*/*")) if p.suffix not in (".md", ".txt")]
+    files = [p for p in sorted(shared.glob("enc-*/*")) if p.suffix not in (".md", ".txt")]
     assert len(files) >= 20
     for path in files:
         found = read_checkpoint(path)

@@ -18,8 +18,6 @@ from repdiag.encoders import load_encoder
 from repdiag.errors import CheckpointError, UsageError
 
 ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "data"
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared encoders are not next to the checkout")
 
 
 def cifar_stem(block: type[BasicBlock | Bottleneck], layers: list[int], channels: int = 3) -> ResNet:
@@ -188,15 +186,14 @@ def test_own_code_that_gives_no_features_is_one_sentence(tmp_path: Path) -> None
 
 
 @pytest.mark.shared
-@shared
 @pytest.mark.parametrize(("name", "least"), [("resnet20-12fca82f.th", 0.90), ("resnet32-d509ac18.th", 0.91)])
-def test_real_cifar_resnets_reach_their_published_accuracy(name: str, least: float) -> None:
+def test_real_cifar_resnets_reach_their_published_accuracy(shared: Path, name: str, least: float) -> None:
     """Encoder and the file's own linear head on 500 real test images (91.73 % and 92.63 % on all 10,000)."""
-    path = SHARED / "enc-cifar10-resnet-akamaster" / name
+    path = shared / "enc-cifar10-resnet-akamaster" / name
     encoder = load_encoder(str(path))
     assert encoder.architecture == f"cifar-{name.partition('-')[0]} (basic, 16-32-64, shortcut A)"
     tensors = read_checkpoint(path).tensors
-    images, labels = _cifar(500)
+    images, labels = _cifar(shared, 500)
     mean, std = (
         torch.tensor(v).view(3, 1, 1) for v in (encoder.preprocessing.mean, encoder.preprocessing.std)
     )
@@ -207,9 +204,9 @@ def test_real_cifar_resnets_reach_their_published_accuracy(name: str, least: flo
     assert (logits.argmax(dim=1) == labels).float().mean() >= least
 
 
-def _cifar(count: int) -> tuple[Tensor, Tensor]:
+def _cifar(shared: Path, count: int) -> tuple[Tensor, Tensor]:
     order = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    with zipfile.ZipFile(SHARED / "cifar10" / "cifar10-test-png.zip") as archive:
+    with zipfile.ZipFile(shared / "cifar10" / "cifar10-test-png.zip") as archive:
         names = [n for n in archive.namelist() if n.endswith(".png")]
         names = sorted(names, key=lambda n: int(Path(n).stem))[:count]
         pixels = [np.asarray(Image.open(io.BytesIO(archive.read(n))).convert("RGB")) for n in names]
@@ -218,7 +215,6 @@ def _cifar(count: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.shared
-@shared
 @pytest.mark.parametrize(
     ("folder", "file", "factory", "dim"),
     [
@@ -230,10 +226,10 @@ def _cifar(count: int) -> tuple[Tensor, Tensor]:
     ],
 )
 def test_the_example_architecture_loads_the_real_conv4_encoders(
-    folder: str, file: str, factory: str, dim: int
+    shared: Path, folder: str, file: str, factory: str, dim: int
 ) -> None:
     """docs/examples/conv4.py fits all of them, and features are non-negative."""
-    path = next((SHARED / f"enc-conv4-{folder}").glob(f"{file}.*"))
+    path = next((shared / f"enc-conv4-{folder}").glob(f"{file}.*"))
     encoder = load_encoder(str(path), arch=f"{ROOT / 'docs/examples/conv4.py'}:{factory}")
     assert encoder.dim == dim
     known = encoder.preprocessing
@@ -244,9 +240,8 @@ def test_the_example_architecture_loads_the_real_conv4_encoders(
 
 
 @pytest.mark.shared
-@shared
 @pytest.mark.parametrize("file", ["tutorial5__ResNet.ckpt", "tutorial9__cifar10_64.ckpt"])
-def test_real_files_of_unknown_architecture_ask_for_it(file: str) -> None:
+def test_real_files_of_unknown_architecture_ask_for_it(shared: Path, file: str) -> None:
     """They are read, and nothing known fits."""
     with pytest.raises(CheckpointError, match="--arch"):
-        load_encoder(str(SHARED / "enc-cifar10-uvadlc" / file))
+        load_encoder(str(shared / "enc-cifar10-uvadlc" / file))

@@ -11,11 +11,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from repdiag.checkpoints import zips
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 
 OPERATOR = re.compile(
@@ -41,20 +41,21 @@ _HARMLESS_NODES = (
 
 def check(path: Path) -> None:
     """Raises UnsafeCheckpointError when the archive holds more than a graph and tensors."""
-    with zipfile.ZipFile(path) as archive:
-        for record in archive.namelist():
-            inner = record.partition("/")[2]
-            if inner.startswith("data/aotinductor/") or inner.endswith((".so", ".dll", ".dylib", ".o")):
-                raise _unsafe(f"compiled code ({inner})", path)
-            if not inner.endswith(".json"):
-                continue
-            try:
-                document = json.loads(archive.read(record))
-            except ValueError as error:
-                raise CheckpointError(f"The record {record} is no JSON", where=str(path)) from error
-            for key, value in _entries(document):
-                if (reason := _objection(key, value)) is not None:
-                    raise _unsafe(reason, path)
+    for record in zips.records(path):
+        inner = record.partition("/")[2]
+        if inner.startswith("data/aotinductor/") or inner.endswith((".so", ".dll", ".dylib", ".o")):
+            raise _unsafe(f"compiled code ({inner})", path)
+        if not inner.endswith(".json") and not inner.startswith(
+            "models/"
+        ):  # torch takes all there for graphs
+            continue
+        try:
+            document = json.loads(zips.read(path, record))
+        except ValueError as error:
+            raise CheckpointError(f"The record {record} is no JSON", where=str(path)) from error
+        for key, value in _entries(document):
+            if (reason := _objection(key, value)) is not None:
+                raise _unsafe(reason, path)
 
 
 def _unsafe(what: str, path: Path) -> UnsafeCheckpointError:

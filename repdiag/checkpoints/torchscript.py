@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-import zipfile
 from pathlib import Path
 
 import torch
@@ -31,15 +30,14 @@ class TorchScript:
     def read(self, path: Path, *, trust_pickle: bool) -> Contents:
         """See `Container.read`; UnsafeCheckpointError when the program reads or writes files."""
         notes = zips.verify(path)
-        with zipfile.ZipFile(path) as archive:
-            for record in archive.namelist():
-                source = archive.read(record).decode("utf-8", "replace") if record.endswith(".py") else ""
-                if found := FILE_ACCESS.search(source):
-                    raise UnsafeCheckpointError(
-                        f"The TorchScript program uses {found[0]}, which reads or writes files",
-                        where=str(path),
-                        do="Export the encoder alone",
-                    )
+        for record in zips.records(path):
+            source = zips.read(path, record).decode("utf-8", "replace") if record.endswith(".py") else ""
+            if found := FILE_ACCESS.search(source):
+                raise UnsafeCheckpointError(
+                    f"The TorchScript program uses {found[0]}, which reads or writes files",
+                    where=str(path),
+                    do="Export the encoder alone",
+                )
         with load_errors(str(path)), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]

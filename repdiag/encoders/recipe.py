@@ -169,18 +169,17 @@ def _best(
     """
     best: Fit | None = None
     best_rank = (False, 0, False)
-    seen: set[str] = set()
-    for option in options:
-        known = isinstance(option, index.Candidate)
-        if isinstance(option, index.Candidate):
-            if option.share < 1 or (best_rank[0] and option.known.tensors < best_rank[1]):
+    whole = [o for o in options if isinstance(o, cifar_resnet.Plan) or o.share == 1]
+    for option in dict.fromkeys(o if isinstance(o, cifar_resnet.Plan) else o.known for o in whole):
+        known = isinstance(option, index.Known)
+        if isinstance(option, index.Known):
+            if best_rank[0] and option.tensors < best_rank[1]:
                 continue
-            recipe = _buildable(option.known)
+            recipe = _buildable(option)
         else:
             recipe = from_plan(option)
-        if recipe is None or recipe.name in seen:
+        if recipe is None:
             continue
-        seen.add(recipe.name)
         wanted = recipe.shapes()
         found = places.chosen_by_user(places.fitting(wanted, shapes), key, prefix)
         found = [p for p in found if not places.overhang(p, wanted, shapes)]
