@@ -173,9 +173,12 @@ def sample_report(
             "features": d,
             "nonnegative": True,
             "sha256": "9f2c" * 16,
-            "loaded": 120,
-            "dropped": ["projection_head.layers.0.weight", "projection_head.layers.2.weight"],
-            "missing": [],
+            "loading": {
+                "container": "safetensors",
+                "loaded": 120,
+                "dropped": ["projection_head.layers.0.weight", "projection_head.layers.2.weight"],
+                "missing": [],
+            },
             "preprocessing": {
                 "resize": 256,
                 "crop": 224,

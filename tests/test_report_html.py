@@ -251,7 +251,7 @@ def test_large_class_counts_keep_the_worst_classes() -> None:
     ("value", "unit", "shown"),
     [
         (0.9123, "share", "91.2%"),
-        (0.0004, "share", "0.04%"),
+        (0.0004, "share", "0.040%"),
         (0.0, "share", "0.0%"),
         (3.214, "%", "3.2%"),
         (231.0, "features", "231 features"),
@@ -274,8 +274,10 @@ def test_intervals_and_nulls_share_the_values_decimals() -> None:
     """An interval never claims more digits than its value."""
     assert interval_text(Interval(0.9051, 0.9178, "m", 1), "share", 0.91) == "[90.5, 91.8]"
     assert interval_text(Interval(184.61, 190.04, "m", 1), "", 187.4) == "[184.6, 190.0]"
+    assert interval_text(Interval(0.065, 0.1, "m", 1), "%", 0.082) == "[0.065, 0.100]"
     assert interval_text(Interval(210, 250, "m", 1), "features", 231.0) == "[210, 250]"
     assert null_text(Null("n", 496.23, 9.91, 5), "", 0.537) == "496.2 ± 9.9"
+    assert null_text(Null("n", 0.00018, 0.0034, 5), "", 0.49) == "0.000 ± 0.003"
     assert interval_text(None, "", 1.0) == ""
     assert null_text(None, "", 1.0) == ""
 

@@ -58,8 +58,9 @@ def test_loading_warnings_risk_and_files_are_said(tmp_path: Path) -> None:
     report = sample_report(100, 16)
     text = squeezed(printed(report, 200, html=tmp_path / "report.html"))
     assert "encoder simclr_resnet18.safetensors; architecture resnet18" in text
-    assert "dropped 2; missing none" in text
-    assert "100 images evaluated" in text
+    assert "loaded 120 tensors; dropped 2 (projection_head.layers.0" in text
+    assert "missing 0" in text
+    assert "data cifar10-images; kind image folder; samples 100" in text
     assert "preprocessing resize 256; crop 224; mean 0.485, 0.456, 0.406" in text
     assert "test/cat/broken.png (truncated PNG)" in text
     assert "rests on: Neighborhood consistency, AUROC 0.739 [0.725, 0.752]" in text

@@ -43,11 +43,13 @@ def number(value: Any, unit: str = "", *, like: float | None = None) -> str:
         return MISSING
     value = float(value)
     if unit in ("share", "%"):
-        percent = 100 * value if unit == "share" else value
-        return f"{percent:.2g}" if 0 < abs(percent) < 0.095 else f"{percent:.1f}"
+        factor = 100 if unit == "share" else 1
+        size = abs(factor * float(value if like is None else like))
+        digits = 1 if size == 0 or size >= 0.095 else min(8, 1 - math.floor(math.log10(size)))
+        return f"{factor * value:.{digits}f}"
     if unit and value.is_integer() and (like is None or float(like).is_integer()):
         return f"{value:,.0f}"  # a count: "231", not "231.0"
-    if 0 < abs(value) < 0.0005:
+    if 0 < abs(value) < 0.0005 and (like is None or abs(like) < 0.0005):
         return f"{value:.1e}"
     return f"{value:,.{min(decimals(value), decimals(value if like is None else like))}f}"
 
@@ -73,7 +75,7 @@ def null_text(null: Null | None, unit: str, value: float) -> str:
     """ "0.100 ± 0.002" with the decimals of `value`, "" without a null."""
     if null is None:
         return ""
-    return f"{number(null.mean, unit, like=value)} ± {number(null.std, unit, like=null.mean)}"
+    return f"{number(null.mean, unit, like=value)} ± {number(null.std, unit, like=max(null.mean, null.std, key=abs))}"
 
 
 def z_score(result: MetricResult) -> float | None:

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from repdiag.report.numbers import ARROWS, WORDS, interval_text, null_text, number, quantity
-from repdiag.report.text import visible
+from repdiag.report.text import sentence, shortened, visible
 from repdiag.report.views import words
 from repdiag.types import Direction, Interval, Measurement, MetricResult, Report
 
@@ -87,14 +87,29 @@ class _Writer:
 def _loaded(report: Report, writer: _Writer) -> None:
     encoder = {key: value for key, value in report.encoder.items() if key != "preprocessing"}
     preprocessing = report.encoder.get("preprocessing") or report.config.get("preprocessing")
+    loading = encoder.pop("loading", None)
     shown = {
         "encoder": _facts(encoder),
-        "data": f"{_facts(report.dataset)}; {len(report.samples):,} images evaluated",
+        "loaded": _loading(loading) if isinstance(loading, Mapping) else loading,
+        "data": _facts(report.dataset),
         "preprocessing": _facts(preprocessing) if isinstance(preprocessing, Mapping) else preprocessing,
     }
     for name, said in shown.items():
         if said:
             writer.line(writer.styled((f"{name:<15}", "bold"), (said, "")), further=15)
+
+
+def _loading(parts: Mapping[str, Any]) -> str:
+    """What became of the checkpoint's tensors; few names are said here, all are in the report."""
+    said = [f"{words(parts['loaded'])} tensors"] if "loaded" in parts else []
+    for key in ("dropped", "missing", "ignored"):
+        if key in parts:
+            names = parts[key]
+            count = len(names) if isinstance(names, list | tuple) else names
+            said.append(
+                f"{key} {count}" + (f" ({shortened(words(names), 60)})" if names and count != names else "")
+            )
+    return "; ".join(said)
 
 
 def _facts(parts: Mapping[str, Any]) -> str:
@@ -112,13 +127,12 @@ def _facts(parts: Mapping[str, Any]) -> str:
     return "; ".join(said)
 
 
-def _value(measurement: Measurement, result: MetricResult) -> tuple[str, str]:
-    """The number, and behind it its interval and a unit that is a word."""
+def _value(measurement: Measurement, result: MetricResult) -> tuple[str, str, str]:
+    """The number, its interval, and its unit where that is a word."""
     unit = measurement.spec.unit
     short = unit if unit in ("share", "%", "") else "x"  # any word: a count is written as a count
     text = quantity(result.value, short).removesuffix(" x")
-    interval = interval_text(result.interval, unit, result.value)
-    return text, "".join(f" {part}" for part in (interval, "" if short == unit else unit) if part)
+    return text, interval_text(result.interval, unit, result.value), "" if short == unit else unit
 
 
 def _headline(report: Report, writer: _Writer) -> None:
@@ -130,10 +144,11 @@ def _headline(report: Report, writer: _Writer) -> None:
     parts: list[Text] = []
     for measurement, result in results:
         spec = measurement.spec
-        value, behind = _value(measurement, result)
+        value, interval, unit = _value(measurement, result)
         null = null_text(result.null, spec.unit, result.value)
-        line = writer.styled((f"{value:>7}", "bold"), (f"{behind:<{width}}  ", ""), (spec.title, "bold"))
-        meaning = writer.styled((spec.meaning + (f" Null: {null}." if null else ""), "dim"))
+        title = f"{spec.title} ({unit})" if unit else spec.title
+        line = writer.styled((f"{value:>7}", "bold"), (f" {interval:<{width}}  ", ""), (title, "bold"))
+        meaning = writer.styled((sentence(spec.meaning) + (f" Null: {null}." if null else ""), "dim"))
         parts += [writer.hung(line, 0, 8, inside), writer.hung(meaning, 8, 8, inside)]
     if skipped:
         parts.append(writer.styled((f"Not measured here: {', '.join(skipped)}", "dim")))
@@ -170,14 +185,15 @@ def _family(family: str, measurements: list[Measurement], writer: _Writer) -> No
         if not isinstance(result, MetricResult):
             reasons.setdefault(result.reason, []).append(spec.title)
             continue
-        value, behind = _value(measurement, result)
+        value, interval, unit = _value(measurement, result)
+        behind = "".join(f" {part}" for part in (interval, unit) if part)
         line = Text(f"  {writer.arrows[spec.direction]} {_column(writer.safe(spec.title), width)}")
         line.append(writer.safe(value), "bold").append(writer.safe(behind))
         null = writer.safe(null_text(result.null, spec.unit, result.value))
         gap = max(1, width + 4 + _VALUE - line.cell_len) if null else 0
         line.append(" " * gap + null, "dim")
         writer.console.print(line, no_wrap=True, overflow="ellipsis")
-        writer.line(spec.meaning, "dim", indent=4)
+        writer.line(sentence(spec.meaning), "dim", indent=4)
         if result.note:
             writer.line(f"note: {result.note}", "yellow", indent=4)
     for reason, titles in reasons.items():

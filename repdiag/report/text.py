@@ -27,6 +27,14 @@ def visible(text: str, encoding: str = "utf-8") -> str:
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def sentence(text: str) -> str:
+    """`text` with a capital letter in front and a full stop behind."""
+    text = text.strip()
+    if not text:
+        return text
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
 def shortened(text: str, limit: int) -> str:
     """`text`, or its beginning and its end with an ellipsis between when it is longer than `limit`."""
     if len(text) <= limit:

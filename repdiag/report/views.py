@@ -17,6 +17,7 @@ from repdiag.report import svg
 from repdiag.report.columns import CLASS_COLUMNS, Column, cell, column_of, numeric
 from repdiag.report.numbers import (
     ARROWS,
+    MISSING,
     WORDS,
     exact,
     interval_text,
@@ -25,7 +26,7 @@ from repdiag.report.numbers import (
     number,
     z_score,
 )
-from repdiag.report.text import clean, shortened
+from repdiag.report.text import clean, sentence, shortened
 from repdiag.types import Measurement, MetricResult, Report, Skipped, Status
 
 MAX_CLASSES = 2000
@@ -62,14 +63,14 @@ def cell_of(value: Any, unit: str = "") -> Cell:
     """A cell for a plain value of any kind."""
     value = cell(value)
     if is_missing(value):
-        return Cell("–", "", True)
+        return Cell(MISSING, "", True)
     if isinstance(value, bool):
         return Cell("yes" if value else "no", "", False)
     if isinstance(value, int):
         return Cell(f"{value:,}" if unit else str(value), str(value), True)
     if isinstance(value, float):
         return Cell(number(value, unit) + ("%" if unit in ("share", "%") else ""), exact(value), True)
-    return Cell(shortened(clean(str(value)), MAX_CELL), "", False)
+    return Cell(shortened(clean(str(value)), MAX_CELL) or MISSING, "", False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Metric:
     arrow: str
     arrow_words: str
     status_words: str
+    meaning: str
     skipped: str | None = None
     value: str = ""  # with "%", but a unit in words stands apart
     unit: str = ""
@@ -114,7 +116,13 @@ class Metric:
 def metric(measurement: Measurement) -> Metric:
     """The view of one measurement."""
     spec, outcome = measurement.spec, measurement.outcome
-    common = (spec, ARROWS[spec.direction], WORDS[spec.direction], STATUS_WORDS[spec.status])
+    common = (
+        spec,
+        ARROWS[spec.direction],
+        WORDS[spec.direction],
+        STATUS_WORDS[spec.status],
+        sentence(spec.meaning),
+    )
     if not isinstance(outcome, MetricResult):
         return Metric(*common, skipped=text(outcome.reason))
     value, unit, interval, null = outcome.value, spec.unit, outcome.interval, outcome.null
@@ -243,7 +251,7 @@ def words(value: Any) -> str:
     """A piece of metadata as text: lists joined by commas, mappings as `name value`, nothing as a dash."""
     value = cell(value)
     if is_missing(value):
-        return "–"
+        return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
