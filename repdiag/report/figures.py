@@ -16,7 +16,8 @@ from repdiag.report.text import clean, shortened
 from repdiag.types import MetricResult, Report
 
 MAX_POINTS = 600  # a curve with more points than pixels only makes the page heavier
-BINS = 36
+MAX_BINS = 36
+SMALL = 20  # samples in a group of a histogram below which its shape means nothing
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,8 @@ def q_score_histogram(report: Report) -> Figure | None:
         return None
     known = np.isfinite(score)
     low, high = np.quantile(score[known], [0.0, 0.999])
-    edges = np.linspace(float(low), float(high) if high > low else float(low) + 1e-6, BINS + 1)
+    bins = int(np.clip(np.sqrt(known.sum()), 5, MAX_BINS))
+    edges = np.linspace(float(low), float(high) if high > low else float(low) + 1e-6, bins + 1)
     correct = report.samples.columns.get("correct")
     groups = [("main", "all images", known)]
     if correct is not None:
@@ -193,13 +195,15 @@ def q_score_histogram(report: Report) -> Figure | None:
     axes = Axes((edges[0], edges[-1]), (0.0, 1.08 * max(float(share.max()) for _, _, share in curves)))
     parts = [axes.frame("Q-Score", "share of the group", yunit="share")]
     for kind, _, share in curves:
-        steps = [(edges[i + j], float(share[i])) for i in range(BINS) for j in (0, 1)]
+        steps = [(edges[i + j], float(share[i])) for i in range(bins) for j in (0, 1)]
         class_ = "" if kind == "main" else f" {kind}"
         parts.append(axes.path([(edges[0], 0.0), *steps, (edges[-1], 0.0)], "area" + class_, closed=True))
         parts.append(axes.path(steps, "line" + class_))
     caption = "Each group adds up to 100%. The further apart the two, the better Q-Score tells errors."
     if len(groups) == 1:
         caption = "How the Q-Score is distributed. Low: no discriminative feature stands out."
+    if min(int(rows.sum()) for _, _, rows in groups) < SMALL:
+        caption += f" A group of fewer than {SMALL} images has no shape to read."
     if not known.all():
         caption += f" {int((~known).sum()):,} images have no Q-Score and are in no bar."
     legend = tuple((kind, title) for kind, title, _ in curves)

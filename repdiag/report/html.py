@@ -113,13 +113,13 @@ def _risk(report: Report) -> dict[str, Any] | None:
 
 
 def _provenance(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
-    timing = {step: f"{seconds:.2f} s" for step, seconds in report.timing.items()}
+    timing = {step: f"{seconds:.2f}" for step, seconds in report.timing.items()}
     parts: dict[str, Mapping[str, Any]] = {
         "Encoder": report.encoder,
         "Data": report.dataset,
         "Configuration": report.config,
         "Environment": report.environment,
         "Risk": {} if not report.risk else {"score": report.risk.get("score"), **report.risk},
-        "Time": timing,
+        "Time in seconds": timing,
     }
     return [(title, views.flat(part)) for title, part in parts.items() if part]
