@@ -19,7 +19,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the declarations as JSON.")] = False,
 ) -> None:
     """List every metric: formula, direction, source and status."""
-    from repdiag.diagnose import choose_metrics
+    from repdiag.diagnosis import choose_metrics
 
     specs = [m.spec for m in choose_metrics([name] if name else None)]
     if as_json:

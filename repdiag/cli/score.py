@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from repdiag.score import Plan, Request
+    from repdiag.pipeline import Plan, Request
 
 
 class Precision(enum.StrEnum):
@@ -195,7 +195,7 @@ def command(
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.embed import EmbedConfig
     from repdiag.errors import UsageError
-    from repdiag.score import Request, make_plan, run
+    from repdiag.pipeline import Request, make_plan, run
     from repdiag.workspace import ScoreConfig
 
     if lower >= upper:
