@@ -182,6 +182,21 @@ def test_own_code_that_gives_no_features_is_one_sentence(tmp_path: Path) -> None
         load_encoder(model, arch=file + "net")
 
 
+def test_code_that_needs_contiguous_maps_is_marked(tmp_path: Path) -> None:
+    """`view` fails on channels_last maps, `flatten` does not; the weights stay as they were."""
+    source = (
+        "from torch import nn\nclass N(nn.Sequential):\n"
+        "    def forward(self, x): return super().forward(x).view(len(x), -1)\n"
+        "def net():\n    n = N(nn.Conv2d(3, 5, 3)); n.input_size = 8; return n\n"
+    )
+    model, file = own(tmp_path, source)
+    viewing = load_encoder(model, arch=file + "net")
+    assert not viewing.channels_last
+    assert viewing.module(torch.zeros(2, 3, 8, 8)).shape == (2, 180)
+    own(tmp_path, source.replace("view(len(x), -1)", "flatten(1)"))
+    assert load_encoder(model, arch=file + "net").channels_last
+
+
 # --------------------------------------------------------------------------------------------- real encoders
 
 

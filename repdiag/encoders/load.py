@@ -222,7 +222,9 @@ def _encoder(
     chosen = preprocessing.override(known, **wishes)
     weights.frozen(network)
     with torch.random.fork_rng(devices=[]):
-        module, dim = weights.pooled(network, torch.zeros(1, chosen.channels, chosen.size, chosen.size))
+        image = torch.zeros(1, chosen.channels, chosen.size, chosen.size)
+        module, dim = weights.pooled(network, image)
+        channels_last = weights.runs_channels_last(network, image)
     mark = weights.fingerprint(network.state_dict(), identity or architecture, module.pooling)
     readings = loading.readings
     if module.pooling == weights.FIRST_TOKEN:
@@ -235,4 +237,5 @@ def _encoder(
         preprocessing=chosen,
         fingerprint=mark,
         loading=dataclasses.replace(loading, readings=readings),
+        channels_last=channels_last,
     )

@@ -87,7 +87,8 @@ class Encoder:
     """A frozen image encoder: `module` maps (B, C, H, W) float32 to (B, D) float32, pooled, before any head.
 
     `module` is in eval mode, on the CPU, without gradients. `fingerprint` is a SHA-256 of the weights, the
-    architecture and the pooling: equal for equal weights whatever file they came in.
+    architecture and the pooling: equal for equal weights whatever file they came in. `channels_last` tells
+    whether it also runs with weights and images in that memory format (`x.view(B, -1)` does not).
     """
 
     module: torch.nn.Module = field(repr=False)
@@ -97,6 +98,7 @@ class Encoder:
     preprocessing: Preprocessing
     fingerprint: str
     loading: Loading
+    channels_last: bool = True
 
     def describe(self) -> dict[str, Any]:
         """What the report says about the encoder, ready for JSON."""

@@ -106,6 +106,19 @@ def pooled(network: nn.Module, images: torch.Tensor) -> tuple[Pooled, int]:
     return module, int(features.shape[1])
 
 
+@torch.inference_mode()
+def runs_channels_last(network: nn.Module, images: torch.Tensor) -> bool:
+    """Whether the network computes with channels_last weights and images too; it is left as it was."""
+    try:
+        network.to(memory_format=torch.channels_last)
+        network(images.contiguous(memory_format=torch.channels_last))
+    except Exception:  # user's code and exported graphs refuse in their own ways
+        return False
+    finally:
+        network.to(memory_format=torch.contiguous_format)
+    return True
+
+
 def fingerprint(tensors: Mapping[str, torch.Tensor], *parts: str) -> str:
     """SHA-256 over the weights' names, shapes and bytes, and the `parts` (architecture, pooling, ...)."""
     digest = hashlib.sha256("\n".join(parts).encode())
