@@ -92,7 +92,7 @@ def main() -> int:
                 key, shared = entry(name)
             except Exception as error:  # a library's own breakage must not lose the rest; it is listed
                 left_out += 1
-                print(f"left out {name}: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+                print(f"left out {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 continue
             groups.setdefault(key, shared | {"names": []})["names"].append(name)
     for group in groups.values():
@@ -108,7 +108,7 @@ def main() -> int:
         temporary.write_bytes(buffer.getvalue())
     count = sum(len(group["names"]) for group in groups.values())
     size = TARGET.stat().st_size
-    print(f"{count} architectures, {len(groups)} tensor sets, {left_out} left out, {size} bytes")  # noqa: T201
+    print(f"{count} architectures, {len(groups)} tensor sets, {left_out} left out, {size} bytes")
     return 0
 
 
