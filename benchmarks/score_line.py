@@ -118,7 +118,7 @@ def main() -> None:
         if only not in name:
             continue
         run = measure(name, arguments)
-        found, steps = run["report"], dict(run["report"]["timing"]["steps"])
+        found, steps = run["report"], run["report"]["timing"]["steps"]
         limit = forward_limit(arguments, found)
         print(f"\n### {name}\n")
         print(
@@ -134,7 +134,8 @@ def main() -> None:
         )
         total = steps.pop("total")
         steps.pop("embed")
-        steps = {k: v for k, v in steps.items() if not k.startswith("extraction ")}
+        steps.pop("extraction")
+        steps |= {f"metric {k}": v for k, v in found["timing"]["metrics"].items()}
         for step, seconds in sorted(steps.items(), key=lambda s: -s[1])[:8]:
             print(f"| {step} | {seconds:.1f} s |")
         print(f"| start, import, loading, writing | {run['wall'] - total:.1f} s |")

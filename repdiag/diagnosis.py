@@ -85,7 +85,6 @@ def diagnose(
     for done, metric in enumerate(chosen):
         progress(metric.spec.title, done, steps)
         found.append(metric.run(ws))
-        timing[f"metric {metric.spec.name}"] = found[-1].seconds
     notes = [*warnings, *_cautions(ws)]
 
     progress("risk of each sample", len(chosen), steps)

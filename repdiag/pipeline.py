@@ -142,7 +142,7 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
         embeddings = embed(
             plan.encoder, plan.source, _embed_config(request), store=plan.store, progress=progress
         )
-        encoder_facts = plan.encoder.describe()
+        encoder_facts = {"summary": _summary(plan.encoder), **plan.encoder.describe()}
         warnings += plan.encoder.loading.warnings
         source = plan.source
         row = {path: i for i, path in enumerate(source.manifest.paths)}
@@ -159,7 +159,8 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
             + "; ".join(f"{c.path} ({c.reason})" for c in embeddings.corrupt[:3])
             + ("; ..." if len(embeddings.corrupt) > 3 else "")
         )
-    name = plan.source.name if plan.source else request.dataset
+    location = plan.source.name if plan.source else request.dataset
+    name = Path(location).name or location
     report = diagnose(
         embeddings,
         request.config,
@@ -167,6 +168,8 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
         encoder=encoder_facts,
         dataset={
             "name": name,
+            "location": location,
+            "summary": _data_summary(name, embeddings),
             "fingerprint": plan.source.manifest.fingerprint if plan.source else None,
             "labels_used": request.use_labels,
         },
@@ -179,11 +182,28 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
     timing = {"embed": embedded - began, **report.timing}
     # How fast this run was, and what it found in the cache, is no part of what the report says.
     extraction = dict(report.dataset["embedding"])
-    for key, value in dict(extraction.pop("run", {})).items():
-        timing[f"extraction {key}"] = value
+    timing["extraction"] = dict(extraction.pop("run", {})).get("seconds", 0.0)
     extraction.pop("cache", None)
     timing["total"] = time.perf_counter() - began
     return replace(report, dataset={**report.dataset, "embedding": extraction}, timing=timing)
+
+
+def _summary(encoder: Encoder) -> str:
+    found = encoder.loading
+    inside = f", {found.prefix}*" if found.prefix else ""
+    return f"{encoder.name}: {encoder.architecture}, {encoder.dim} features ({found.container}{inside})"
+
+
+def _data_summary(name: str, embeddings: EmbeddingSet) -> str:
+    said = f"{name}: {len(embeddings):,} samples"
+    if embeddings.labels is not None:
+        said += f" in {len(embeddings.class_names):,} classes"
+    train = 0 if embeddings.is_train is None else int(embeddings.is_train.sum())
+    if 0 < train < len(embeddings):
+        return (
+            said + f"; {len(embeddings) - train:,} test samples are evaluated, {train:,} train samples teach"
+        )
+    return said + ("; no split, cross-fitted" if embeddings.labels is not None else ", unlabeled")
 
 
 def score(request: Request, progress: Progress = silent) -> Report:

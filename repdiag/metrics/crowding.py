@@ -74,7 +74,6 @@ def _from_geometry(
         needs=LABELS,
         laws=COSINE_LAWS,
         cost="O(ND)",
-        headline=True,
     )
 )
 def intra_class_variance(ws: Workspace) -> MetricResult:

@@ -155,7 +155,6 @@ def _q_spec(
         "high: correctly classified samples have higher Q-Scores; 0.5 is chance",
         "P(Q of a correct sample > Q of a misclassified one), undefined Q lowest",
         Status.PAPER,
-        headline=True,
     )
 )
 def qscore_auroc(ws: Workspace) -> MetricResult:

@@ -225,7 +225,6 @@ _LABELS = frozenset({Need.LABELS})
         "O(N) after k-means",
         status=Status.PUBLISHED,
         needs=_LABELS,
-        headline=True,
     )
 )
 def label_ari(ws: Workspace) -> MetricResult:

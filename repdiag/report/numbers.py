@@ -72,10 +72,11 @@ def interval_text(interval: Interval | None, unit: str, value: float) -> str:
 
 
 def null_text(null: Null | None, unit: str, value: float) -> str:
-    """ "0.100 ± 0.002" with the decimals of `value`, "" without a null."""
+    """ "0.100 ± 0.002" with the decimals of `value`, "10.0 ± 0.2%" for shares, "" without a null."""
     if null is None:
         return ""
-    return f"{number(null.mean, unit, like=value)} ± {number(null.std, unit, like=max(null.mean, null.std, key=abs))}"
+    spread = number(null.std, unit, like=max(null.mean, null.std, key=abs))
+    return f"{number(null.mean, unit, like=value)} ± {spread}" + ("%" if unit in ("share", "%") else "")
 
 
 def z_score(result: MetricResult) -> float | None:

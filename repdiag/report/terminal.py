@@ -33,6 +33,7 @@ def render(report: Report, console: Console, files: Mapping[str, Path] | None = 
     legend = (f"{writer.arrows[way]} {WORDS[way]}" for way in Direction)
     writer.blank()
     writer.line("null: what the measure gives when there is nothing to find; " + ", ".join(legend), "dim")
+    writer.line("what each measure means: the report, or `repdiag metrics NAME`", "dim")
     if report.warnings:
         writer.blank()
         writer.line("Warnings", "bold yellow")
@@ -180,6 +181,7 @@ def _family(family: str, measurements: list[Measurement], writer: _Writer) -> No
     head.rstrip()
     writer.console.print(head, no_wrap=True, overflow="ellipsis")
     reasons: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for measurement in measurements:
         spec, result = measurement.spec, measurement.outcome
         if not isinstance(result, MetricResult):
@@ -193,9 +195,10 @@ def _family(family: str, measurements: list[Measurement], writer: _Writer) -> No
         gap = max(1, width + 4 + _VALUE - line.cell_len) if null else 0
         line.append(" " * gap + null, "dim")
         writer.console.print(line, no_wrap=True, overflow="ellipsis")
-        writer.line(sentence(spec.meaning), "dim", indent=4)
         if result.note:
-            writer.line(f"note: {result.note}", "yellow", indent=4)
+            notes.setdefault(result.note, []).append(spec.title)
+    for note, titles in notes.items():
+        writer.line(f"{', '.join(titles)}: {note}", "dim", indent=4, further=4)
     for reason, titles in reasons.items():
         writer.line(f"- skipped: {', '.join(titles)} ({reason})", "dim", indent=2, further=4)
 
