@@ -111,8 +111,7 @@ def make_plan(request: Request) -> Plan:
                 f"'{request.dataset}' holds ready embeddings, so no model is run on it",
                 do="Give '-' as MODEL",
             )
-        device = _device(request, torch_needed=False)
-        return Plan(request, device, read_embeddings(request.dataset), None, None, None, metrics)
+        return Plan(request, _device(request), read_embeddings(request.dataset), None, None, None, metrics)
     if request.model == "-":
         raise UsageError(
             f"MODEL is '-', but '{request.dataset}' does not hold embeddings",
@@ -164,7 +163,7 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
     report = diagnose(
         embeddings,
         request.config,
-        device="cuda" if plan.device == "cuda" else "cpu",
+        device=plan.device if plan.device.startswith("cuda") else "cpu",  # MPS has no float64
         encoder=encoder_facts,
         dataset={
             "name": name,
@@ -217,21 +216,10 @@ def _embed_config(request: Request) -> EmbedConfig:
     return request.embed or EmbedConfig(seed=request.config.seed)
 
 
-def _device(request: Request, torch_needed: bool = True) -> str:
-    wanted = request.embed.device if request.embed else "auto"
-    if not torch_needed and wanted in ("auto", "cpu"):
-        return "cpu"
-    import torch
+def _device(request: Request) -> str:
+    from repdiag.embed.config import choose_device
 
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
-    kind = wanted.split(":")[0]
-    if kind not in available:
-        raise UsageError(f"There is no device '{wanted}'", do="Use auto, cpu, cuda or mps")
-    if not available[kind]:
-        raise UsageError(f"This machine has no {kind} device that torch can use", do="Use --device cpu")
-    return wanted
+    return str(choose_device(_embed_config(request)))
 
 
 def _forward_rate(encoder: Encoder, device: str) -> float:

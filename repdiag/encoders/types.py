@@ -70,8 +70,14 @@ class Loading:
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """All fields, ready for JSON; long lists of names are counted by their first component."""
-        return {name: _short(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        """All fields, ready for JSON; long lists of names are counted by their first component.
+
+        Batch-norm counters, which evaluation does not use, are told apart from what is really missing.
+        """
+        counters = [name for name in self.missing if name.endswith("num_batches_tracked")]
+        said = asdict(self) | {"missing": tuple(n for n in self.missing if n not in set(counters))}
+        shown = {name: _short(v) if isinstance(v, tuple) else v for name, v in said.items()}
+        return shown | {"missing_counters": len(counters)}
 
 
 def _short(names: tuple[str, ...]) -> list[str]:
