@@ -349,11 +349,14 @@ class Workspace:
             raise Skip("too few samples to train a probe and validate it")
         fit, check = train[~held], train[held]
         x, y = self.reference[fit], self.reference_labels[fit]
-        model, path = None, []
+        path: list[tuple[float, float]] = []
+        model = None
         for l2 in self.config.probe_l2:  # strongest first: each solution warms up the next
             model = logistic.fit(x, y, self.k, l2, start=model, iterations=50, device=self.device)
             hit = model.logits(self.reference[check]).argmax(1) == self.reference_labels[check]
             path.append((l2, float(hit.mean())))
+            if len(path) > 2 and max(a for _, a in path[-2:]) < max(a for _, a in path):
+                break  # weaker still would cost as much and, after two steps down, has not been seen to help
         return max(path, key=lambda step: step[1])[0], tuple(path)
 
     @cached_property

@@ -67,7 +67,7 @@ def fit(
         max_iter=iterations,
         history_size=10,
         tolerance_grad=1e-5,
-        tolerance_change=1e-7,
+        tolerance_change=1e-6,  # of the loss: tighter moved no accuracy by more than a sample in a thousand
         line_search_fn="strong_wolfe",
     )
 
