@@ -19,7 +19,9 @@ def tolerance(name: str, value: float) -> float:
     family = METRICS.get(name).spec.family
     if family == "stability":
         return 0.08
-    if family == "risk" or name in (
+    if family == "risk":
+        return 0.05  # some 20 errors among 600 digits: one more or less moves an AUROC by 0.02
+    if name in (
         "linear_probe_accuracy",
         "knn_accuracy",
         "compression",
