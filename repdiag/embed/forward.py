@@ -31,11 +31,11 @@ class Forward:
 
     def __init__(self, encoder: Encoder, device: torch.device, precision: torch.dtype, limit: int) -> None:
         self.device, self.precision, self.limit = device, precision, limit
-        self._dim = encoder.dim
+        self._dim, self._last = encoder.dim, encoder.channels_last and device.type != "mps"
         how = encoder.preprocessing
         try:
             self._module = encoder.module.to(device)
-            if device.type != "mps":
+            if self._last:
                 self._module = self._module.to(memory_format=torch.channels_last)
         except RuntimeError as error:
             raise _no_memory(error, device, 0) or error from error
@@ -67,6 +67,8 @@ class Forward:
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         batch = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # a view: channels_last already
         batch = batch.float().mul_(self._scale).sub_(self._shift)
+        if not self._last:
+            batch = batch.contiguous()
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
             features = self._module(batch)
         if not isinstance(features, torch.Tensor) or features.shape != (len(images), self._dim):
