@@ -105,6 +105,7 @@ def _unpacked(path: Path, name: str) -> IO[bytes]:
                 _put(spool, block)
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise _damaged(name) from error
+    spool.seek(0)
     return spool
 
 
