@@ -149,6 +149,14 @@ def main() -> None:
             ends = f"{o['interval']['low']:.4g} to {o['interval']['high']:.4g}" if o["interval"] else ""
             null = f"{o['null']['mean']:.4g} ± {o['null']['std']:.2g}" if o["null"] else ""
             print(f"| {m['name']} | {o['value']:.4g} | {ends} | {null} |")
+        comparison = next(m["outcome"] for m in found["measurements"] if m["name"] == "score_comparison")
+        print("\n| predictor of errors | AUROC | 95 % interval | AUPRC correct | AUPRC error | n |")
+        print("|---|---|---|---|---|---|")
+        for row in comparison.get("table", ()):
+            name = row["title"] + (" (needs labels)" if row["labelled"] else "")
+            ends = f"{row['low']:.3f} to {row['high']:.3f}"
+            numbers = f"{row['auprc_correct']:.3f} | {row['auprc_error']:.3f} | {row['n']}"
+            print(f"| {name} | {row['auroc']:.3f} | {ends} | {numbers} |")
         print(f"\nRisk: {found['risk'].get('explanation', 'none')}", flush=True)
 
 

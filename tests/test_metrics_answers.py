@@ -390,8 +390,23 @@ def test_undefined_q_ranks_lowest() -> None:
     assert (scores.as_rank(np.full(3, np.nan)) == 0).all()
 
 
+def test_a_score_that_is_undefined_everywhere_has_no_auroc() -> None:
+    """One feature towers over all others in every sample: S is empty, so Q-Score is undefined, not at chance."""
+    data = _risky(0.0)
+    x = np.hstack(
+        [data.features, np.full((len(data), 1), 100, np.float32), np.zeros((len(data), 8), np.float32)]
+    )
+    ws = Workspace(replace(data, features=x), CONFIG)
+    assert not ws.activation.selected.any()
+    listed = [r["score"] for r in measure("score_comparison", ws).table]
+    assert "q_score" not in listed
+    assert "active_features" not in listed
+    assert "knn_density" in listed
+    assert not isinstance(METRICS.get("qscore_auroc").run(ws).outcome, MetricResult)
+
+
 def test_score_comparison_ranks_all_scores_and_marks_the_labeled_ceiling() -> None:
-    found = measure("score_comparison", _risky(0.0))
+    found = measure("score_comparison", _risky(0.0), replace(CONFIG, eps=2.0))  # D = 16: nothing fires at 4
     names = [r["score"] for r in found.table]
     assert {
         "q_score",

@@ -59,7 +59,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except KeyboardInterrupt:
             raise Interrupted(
-                "Interrupted", do="Finished embeddings are cached: the same command goes on from there"
+                "Interrupted",
+                do="Unless --no-cache was given, the same command goes on from there: embeddings are kept",
             ) from None
         except BrokenPipeError:  # the reader of stdout (head, less) has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -139,7 +139,7 @@ def r2(g: ClassGeometry) -> float:
     MetricSpec(
         name="r2_separation",
         family="crowding",
-        title="Class separation R^2",
+        title="Class separation R²",
         meaning="high: most of the cosine spread lies between classes, little inside them",
         formula="1 - d_within / d_total in cosine = 1 - (1 - avg ||mu_c||^2) / (1 - ||avg mu_c||^2)",
         source="Kornblith et al. 2021, arXiv 2010.16402",

@@ -94,6 +94,8 @@ def _judge(ws: Workspace, score: scores.Score) -> tuple[BoolArray, dict[str, Dou
             which = "every" if correct.all() else "no"
             raise Skip(f"the probe gets {which} sample right: nothing to tell apart")
         quality, draws = scores.as_rank(values[part]), ws.draws[:, part]
+        if np.unique(quality).size < 2:
+            raise Skip(f"{score.title} is undefined or the same for every sample")
         right, wrong = ranking.Ranking(quality, correct), ranking.Ranking(-quality, ~correct)
         up, down = right.resample(draws), wrong.resample(draws)
         return part, {

@@ -54,10 +54,10 @@ def read_embeddings(path: str) -> EmbeddingSet:
 
 
 def _existing(path: str) -> Path:
-    place = Path(path).expanduser()
     try:
+        place = Path(path).expanduser()
         place.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, RuntimeError, ValueError):  # an unknown ~user; a name that no file can have
         raise DataError("There is no such file or folder", where=path, do=f"Give {_KNOWN}") from None
     except OSError as error:
         raise DataError(f"Cannot read it: {error.strerror}", where=path) from error

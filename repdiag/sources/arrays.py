@@ -14,7 +14,10 @@ from repdiag.errors import DataError
 from repdiag.sources.columns import FEATURES, IDS, LABELS, SPLIT, Columns, embedding_set, pick
 from repdiag.types import EmbeddingSet
 
-_BROKEN = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError)
+# RuntimeError: an encrypted member of a .npz, or a compression that Python does not know.
+_BROKEN = (
+    ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 
 
 def matches(path: Path) -> bool:
@@ -31,14 +34,21 @@ def read(path: Path) -> EmbeddingSet:
     """
     try:
         if path.suffix.lower() == ".npy":
-            return embedding_set(Columns(path, np.load(path, mmap_mode="r", allow_pickle=False)))
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(mapped, np.ndarray):
+                mapped.close()
+                raise DataError("This .npy is an archive of arrays", where=str(path), do="Rename it to .npz")
+            return embedding_set(Columns(path, mapped))
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             raise DataError("This .npz is a single array", where=str(path), do="Rename it to .npy")
         with loaded as archive:
-            return embedding_set(_columns(path, {name: archive[name] for name in archive.files}))
+            found = {name: archive[name] for name in archive.files}
+        # numpy hands out a member that is no array as bytes
+        arrays = {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+        return embedding_set(_columns(path, arrays))
     except _BROKEN as error:
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
             message = "It holds pickled Python objects, which repdiag never loads"
             do = "Save plain arrays: numbers, and text as arr.astype(str)"
             raise DataError(message, where=str(path), do=do) from error

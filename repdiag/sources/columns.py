@@ -99,8 +99,14 @@ def _column(column: Column, what: str, n: int, where: str) -> Column:
     if column.dtype.kind == "S":
         return np.char.decode(column, "utf-8", "replace")
     if column.dtype.kind == "O":
-        return np.array(["" if value is None else str(value) for value in column])
+        return np.array([_text(value) for value in column])
     return column
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
 
 
 def _labels(
@@ -113,10 +119,10 @@ def _labels(
     kind = values.dtype.kind
     if kind == "f":
         missing = np.isnan(values)
-        if not np.all(missing | (values == np.round(values))):
+        if not np.all(missing | (np.isfinite(values) & (values == np.round(values)))):
             raise DataError("The labels are fractions, not classes", where=where)
     elif kind in "iub":
-        missing = values.astype(np.int64) == -1
+        missing = values == -1
     elif kind == "U":
         missing = values == ""
     else:
@@ -127,10 +133,14 @@ def _labels(
         message = f"{int(missing.sum())} of {n} labels are missing (-1, NaN or empty)"
         raise DataError(message, where=where, do="Leave these rows out, or leave out all labels")
     if kind != "U":
+        if max(abs(float(values.min())), abs(float(values.max()))) >= 2**63:
+            raise DataError("The labels are larger than 64-bit integers", where=where)
         values = values.astype(np.int64)
     if names is None:
         distinct, labels = np.unique(values, return_inverse=True)
         return labels.astype(np.int64), tuple(str(value) for value in distinct)
+    if names.ndim != 1:
+        raise DataError(f"The class names are of shape {names.shape}, not (classes,)", where=where)
     known = tuple(_column(names, "class names", len(names), where).astype(str).tolist())
     if len(set(known)) < len(known):
         raise DataError("The class names are not distinct", where=where)
@@ -203,7 +213,9 @@ def _views(columns: Columns, n: int, dim: int, where: str) -> Views | None:
         raise DataError(
             message, where=where, do="They need (views, samples, features) and the samples' view_rows"
         )
-    if features.shape[0] < 1 or len(set(rows.tolist())) < count or not 0 <= rows.min() <= rows.max() < n:
+    if not features.size:
+        raise DataError(f"The views of shape {features.shape} hold nothing", where=where, do="Leave them out")
+    if len(set(rows.tolist())) < count or not 0 <= rows.min() <= rows.max() < n:
         raise DataError(f"The view_rows must be distinct and below {n}", where=where)
     if not np.isfinite(features).all():
         raise DataError("The views hold NaN or infinity", where=where)

@@ -50,9 +50,13 @@ def _files(
         if is_hidden(entry.name):
             continue
         relative = f"{prefix}{entry.name}"
-        if entry.is_dir():
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link to itself
+            is_folder = is_file = False
+        if is_folder:
             yield from _files(entry.path, f"{relative}/", (*above, identity))
-        elif entry.is_file() or entry.is_symlink():  # no pipes or devices: reading one could wait for ever
+        elif is_file or entry.is_symlink():  # no pipes or devices: reading one could wait for ever
             yield relative, entry
 
 

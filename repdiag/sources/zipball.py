@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -54,6 +56,8 @@ def read(path: Path, *, name: str, labeled: bool) -> Images:
             zipfile.BadZipFile,
             NotImplementedError,
             zlib.error,
+            lzma.LZMAError,
+            struct.error,
             EOFError,
             RuntimeError,
             ValueError,
