@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,6 @@ import numpy.typing as npt
 from repdiag.errors import DataError
 from repdiag.sources.columns import FEATURES, IDS, LABELS, SPLIT, Columns, embedding_set, pick
 from repdiag.types import EmbeddingSet
-
-# RuntimeError: an encrypted member of a .npz, or a compression that Python does not know.
-_BROKEN = (
-    ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
 
 
 def matches(path: Path) -> bool:
@@ -33,27 +26,31 @@ def read(path: Path) -> EmbeddingSet:
     [`is_train`] booleans; [`class_names`] (K,); [`views`] (V, M, D) with [`view_rows`] (M,). Raises DataError.
     """
     try:
-        if path.suffix.lower() == ".npy":
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-            if not isinstance(mapped, np.ndarray):
-                mapped.close()
-                raise DataError("This .npy is an archive of arrays", where=str(path), do="Rename it to .npz")
-            return embedding_set(Columns(path, mapped))
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise DataError("This .npz is a single array", where=str(path), do="Rename it to .npy")
-        with loaded as archive:
-            found = {name: archive[name] for name in archive.files}
-        # numpy hands out a member that is no array as bytes
-        arrays = {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
-        return embedding_set(_columns(path, arrays))
-    except _BROKEN as error:
+        columns = _load(path)
+    except DataError:
+        raise
+    except Exception as error:  # numpy's header parser and zipfile raise nearly anything on damaged data
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             message = "It holds pickled Python objects, which repdiag never loads"
             do = "Save plain arrays: numbers, and text as arr.astype(str)"
             raise DataError(message, where=str(path), do=do) from error
         message = f"This is no whole {path.suffix} file: {str(error) or type(error).__name__}"
         raise DataError(message, where=str(path)) from error
+    return embedding_set(columns)
+
+
+def _load(path: Path) -> Columns:
+    loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
+    named, found = path.suffix.lower(), ".npy" if isinstance(loaded, np.ndarray) else ".npz"
+    if named != found:
+        holds = "a single array" if found == ".npy" else "an archive of arrays"
+        raise DataError(f"This {named} is {holds}", where=str(path), do=f"Rename it to {found}")
+    if isinstance(loaded, np.ndarray):
+        return Columns(path, loaded)
+    with loaded as archive:
+        members = {name: archive[name] for name in archive.files}
+    # numpy hands out a member that is no array as bytes
+    return _columns(path, {name: each for name, each in members.items() if isinstance(each, np.ndarray)})
 
 
 def _columns(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Columns:
