@@ -146,6 +146,8 @@ def _cautions(ws: Workspace) -> list[str]:
             if ws.k < 2
             else "All evaluated samples are of one class: labeled measures are skipped."
         )
+        if ws.config.clusters is None:
+            notes.append("k = 10 clusters is a guess; set --clusters to what you expect.")
     else:
         counts = np.bincount(ws.labels, minlength=ws.k)
         present = counts[counts > 0]

@@ -80,7 +80,7 @@ def _unvalidated(ws: Workspace, found: dict[str, Doubles], why: str) -> Risk:
         None,
         None,
         {},
-        f"Unvalidated: {why}. The column is the rank by '{title}', not a probability.",
+        f"{why[:1].upper()}{why[1:]}: the column is the rank by '{title}', not a probability.",
     )
 
 

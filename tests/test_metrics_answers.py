@@ -380,7 +380,8 @@ def test_without_labels_the_risk_is_a_rank_and_says_that_it_is_unvalidated() -> 
     found = risk.assess(Workspace(blobs(labels=False), CONFIG))
     assert not found.validated
     assert found.auroc is None
-    assert "Unvalidated" in found.explanation
+    assert "no labels" in found.explanation
+    assert "not a probability" in found.explanation
     np.testing.assert_allclose(np.sort(found.values), (np.arange(240) + 0.5) / 240)
 
 

@@ -305,7 +305,7 @@ def _print_plan(plan: Plan) -> None:
         console.print(
             f"Encoder  {plan.encoder.name}: {plan.encoder.architecture}, {plan.encoder.dim} features"
         )
-        console.print(f"Inputs   {plan.encoder.preprocessing.describe()}")
+        console.print(f"Inputs   {plan.encoder.preprocessing}")
     labels = "labeled" if plan.labeled else "unlabeled"
     count = len(plan.source.manifest) if plan.source else len(plan.embeddings) if plan.embeddings else 0
     console.print(f"Data     {request.dataset}: {count} samples, {labels}")

@@ -43,8 +43,17 @@ class Preprocessing:
             raise ValueError(f"interpolation must be bilinear or bicubic, not {self.interpolation!r}")
 
     def describe(self) -> dict[str, Any]:
-        """All fields, ready for JSON."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        """All fields and a `summary`, ready for JSON."""
+        return {"summary": str(self)} | asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    def __str__(self) -> str:
+        crop = f", shorter side {self.resize} before the crop" if self.resize != self.size else ""
+        mean, std = (", ".join(f"{v:g}" for v in values) for values in (self.mean, self.std))
+        color = "" if self.channels == 3 else ", gray"
+        return (
+            f"{self.size}x{self.size} pixels{crop}{color}, {self.interpolation}; "
+            f"mean {mean}; std {std} ({self.origin})"
+        )
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,7 @@ def risk_auroc(ws: Workspace) -> MetricResult:
     """
     found = risk.assess(ws)
     if not found.validated or found.auroc is None:
-        raise Skip(found.explanation.removeprefix("Unvalidated: "))
+        raise Skip(found.explanation.rstrip("."))
     wrong = ~ws.probe.correct
     return MetricResult(
         found.auroc,

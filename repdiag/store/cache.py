@@ -116,7 +116,8 @@ def _meta(folder: Path) -> dict[str, Any] | None:
     """What `meta.json` says; None when there is none, or a damaged one."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return meta if isinstance(meta, dict) and isinstance(meta.get("rows"), int) else None
+        rows = meta.get("rows") if isinstance(meta, dict) else None
+        return meta if type(rows) is int and rows >= 0 else None
     except (FileNotFoundError, ValueError):
         return None
 

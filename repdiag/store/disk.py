@@ -2,7 +2,8 @@
 
 `features.npy` (N, D) and `views.npy` (V, M, D) are allocated in full at the start, so that a full disk shows
 before the work is done. `journal.jsonl` has one line per finished block of rows, written only after its rows are
-on the disk, with their CRC. A torn last line, or rows that do not match their CRC, are simply not done yet.
+on the disk, with a CRC of the rows and of what the line says about them. A torn last line, or what does not match
+its CRC, is simply not done yet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
@@ -55,7 +56,7 @@ class DiskEntry(Entry):
         start, stop = record["rows"]
         if stop > self.shape.rows:
             return
-        crc = 0
+        crc = _crc(start, stop, record["corrupt"])
         for name, offset, length in self._blocks(start, stop):
             self._files[name].seek(offset)
             crc = zlib.crc32(self._files[name].read(length), crc)
@@ -82,7 +83,9 @@ class DiskEntry(Entry):
         final: bool = True,
     ) -> None:
         """As `Entry.write`; durable within `SYNC_SECONDS`. Raises OutputError."""
-        stop, crc = start + len(features), 0
+        stop = start + len(features)
+        said = sorted(corrupt.items())
+        crc = _crc(start, stop, said)
         with self._errors():
             # Not a writable memory map: on a full disk that one dies of SIGBUS instead of raising.
             for (name, offset, _), block in zip(self._blocks(start, stop), [features, *views], strict=True):
@@ -91,7 +94,7 @@ class DiskEntry(Entry):
                 self._files[name].seek(offset)
                 self._files[name].write(content)
             if final:
-                record = {"rows": [start, stop], "crc": crc, "corrupt": sorted(corrupt.items())}
+                record = {"rows": [start, stop], "crc": crc, "corrupt": said}
                 self._pending.append(json.dumps(record) + "\n")
             if time.monotonic() - self._synced >= SYNC_SECONDS:
                 self._sync()
@@ -141,6 +144,11 @@ def records(journal: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
         for line in file:
             if line.endswith(b"\n"):
                 yield line, _record(line)
+
+
+def _crc(start: int, stop: int, corrupt: Sequence[tuple[int, str]]) -> int:
+    """Where a record's CRC begins: a flipped bit there must not turn a corrupt row into an embedding."""
+    return zlib.crc32(json.dumps([start, stop, corrupt]).encode())
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
