@@ -24,8 +24,8 @@ _AHEAD_BYTES = 512 * 2**20
 class Batch:
     """Decoded rows start..stop as (B, size, size, channels) uint8, and V views (V, m, ...) of some of them.
 
-    The rows in `corrupt` are black. `retry` says that some could not be read at all: unlike an image that
-    cannot be decoded, that may be otherwise the next time.
+    The rows in `corrupt` are black. `retry` says that the system could not read some: unlike an image that is
+    damaged, that may be otherwise the next time.
     """
 
     start: int
@@ -97,7 +97,8 @@ class Loader:
                 images[row - batch.start] = preprocess(image, self.how)
             except OSError as error:
                 batch.corrupt[row] = f"cannot be read: {error.strerror or error}"
-                batch.retry = True
+                # Without an errno it is the source that refuses (damage, too large): the same the next time.
+                batch.retry = batch.retry or error.errno is not None
                 continue
             except Undecodable as error:
                 batch.corrupt[row] = str(error)
