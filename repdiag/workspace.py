@@ -8,6 +8,7 @@ statistics and probes are learned. Without a split labeled quantities are cross-
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from repdiag.errors import UsageError
 from repdiag.kernels import classes, kmeans, logistic, neighbors, resample, rows
 from repdiag.kernels.rows import Doubles
 from repdiag.types import BoolArray, DoubleArray, EmbeddingSet, FloatArray, IntArray, Need
@@ -50,6 +52,27 @@ class ScoreConfig:
     upper: float = 95.0
     probe_l2: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     map_samples: int = 10000
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("folds", 2),
+            ("bootstrap", 50),
+            ("permutations", 2),
+            ("neighbors", 1),
+            ("knn", 1),
+        ):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed must be from 0 to 2^32 - 1, not {self.seed}")
+        if self.clusters is not None and self.clusters < 2:
+            raise UsageError(f"clusters must be at least 2, not {self.clusters}")
+        if not 0 < self.eps < math.inf:
+            raise UsageError(f"eps must be a positive number of standard deviations, not {self.eps}")
+        if not 0 <= self.lower < self.upper <= 100:
+            raise UsageError(
+                f"lower and upper must be percentiles with lower below upper, not {self.lower:g} and {self.upper:g}"
+            )
 
 
 @dataclass(frozen=True)

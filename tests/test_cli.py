@@ -227,7 +227,9 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
     "embeddings with a model": (lambda t: [SIMCLR, _embeddings(t)], 2, "'-'"),
     "no model but images": (lambda t: ["-", DIGITS], 2, "MODEL"),
     "unknown metric": (lambda t: [SIMCLR, DIGITS, "--metrics", "rankm"], 2, "rankme"),
-    "limits crossed": (lambda t: [SIMCLR, DIGITS, "--lower", "96"], 2, "--lower"),
+    "limits crossed": (lambda t: [SIMCLR, DIGITS, "--lower", "96"], 2, "lower"),
+    "eps is no number": (lambda t: [SIMCLR, DIGITS, "--eps", "nan"], 2, "eps"),
+    "seed too large": (lambda t: [SIMCLR, DIGITS, "--seed", 2**70], 2, "seed"),
     "mean is no number": (lambda t: [SIMCLR, DIGITS, "--mean", "a,b"], 2, "--mean"),
     "no such device": (lambda t: [SIMCLR, DIGITS, "--device", "tpu"], 2, "tpu"),
     "out is a file": (lambda t: [SIMCLR, DIGITS, "--out", _text(t / "o")], 6, "--out"),
@@ -256,6 +258,26 @@ def test_bad_input_gets_one_sentence_and_its_exit_code(case: str, cli: Run, tmp_
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert done.stdout == ""
+
+
+def test_extreme_settings_are_carried_out_or_skipped(embeddings: Path, cli: Run, tmp_path: Path) -> None:
+    extreme = (
+        "--clusters",
+        900,
+        "--folds",
+        1000,
+        "--neighbors",
+        100_000,
+        "--lower",
+        0,
+        "--upper",
+        100,
+        "--eps",
+        0.01,
+    )
+    done = cli("score", "-", embeddings, "--out", tmp_path / "out", "--no-map", *extreme)
+    assert "too few for 900 clusters" in done.stdout.replace("\n", " ")
+    assert "linear_probe_accuracy" in values(tmp_path / "out")
 
 
 def test_debug_shows_the_traceback(cli: Run) -> None:

@@ -243,6 +243,25 @@ def test_a_file_that_goes_away_during_the_run_is_named(tmp_path: Path) -> None:
     assert set(thumbnails(source, [4, 5, 6])) == {"04.png", "06.png"}
 
 
+def test_a_test_part_that_cannot_be_read_is_refused_though_the_train_part_can(tmp_path: Path) -> None:
+    contents = {f"train/a/{i}.png": encoded(color(i)) for i in range(9)}
+    contents |= {"test/a/0.png": b"x", "test/a/1.png": encoded(color(9))}
+    source = open_source(str(folder(tmp_path, contents)))
+    with pytest.raises(DataError, match=r"1 of 11 images cannot be read.*fewer than two are left"):
+        embed(encoder(Net()), source, replace(CONFIG, max_corrupt=1.0), store=None)
+
+
+def test_when_every_view_sample_is_corrupt_there_are_no_views(tmp_path: Path) -> None:
+    source = open_source(str(folder(tmp_path, {f"{i}.png": encoded(color(i)) for i in range(9)})))
+    config = replace(CONFIG, view_samples=1)
+    whole = embed(encoder(Net()), source, config, store=None)
+    assert whole.views is not None
+    (tmp_path / whole.ids[whole.views.rows[0]]).write_bytes(b"x")
+    found = embed(encoder(Net()), source, config, store=None)
+    assert len(found) == 8
+    assert found.views is None
+
+
 # ------------------------------------------------------------------------------------------ failures on the way
 
 

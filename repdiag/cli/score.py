@@ -194,12 +194,9 @@ def command(
     """
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.embed import EmbedConfig
-    from repdiag.errors import UsageError
     from repdiag.pipeline import Request, make_plan, run
     from repdiag.workspace import ScoreConfig
 
-    if lower >= upper:
-        raise UsageError(f"--lower {lower:g} is not below --upper {upper:g}")
     loading = {
         "arch": arch,
         "pretrained": pretrained,

@@ -167,16 +167,21 @@ def _keep(entry: Entry, batch: Batch, features: FloatArray, views: FloatArray, m
 
 
 def _tolerate(corrupt: dict[int, str], manifest: Manifest, config: EmbedConfig, where: str) -> None:
-    """Raise DataError when more images are corrupt than `config` accepts, or nearly all are."""
+    """Raise DataError when more images are corrupt than `config` accepts, or nearly all evaluated ones are."""
     n = len(manifest)
     allowed = max(1, int(config.max_corrupt * n)) if config.max_corrupt else 0
-    if len(corrupt) <= allowed and n - len(corrupt) >= 2:
+    evaluated = np.ones(n, dtype=np.bool_) if manifest.is_train is None else ~manifest.is_train
+    evaluated[list(corrupt)] = False
+    few = int(evaluated.sum()) < 2
+    if len(corrupt) <= allowed and not few:
         return
     shown = "; ".join(f"{manifest.paths[row]} ({corrupt[row]})" for row in list(corrupt)[:3])
     raise DataError(
         f"{len(corrupt)} of {n} images cannot be read: {shown}{'; ...' if len(corrupt) > 3 else ''}",
         where=where,
-        do=f"Repair or remove them, or accept more than {config.max_corrupt:.3g} of all with --max-corrupt",
+        do="Repair them: fewer than two are left to evaluate"
+        if few
+        else f"Repair or remove them, or accept more than {config.max_corrupt:.3g} of all with --max-corrupt",
     )
 
 
@@ -194,8 +199,7 @@ def _assemble(
     rows = np.flatnonzero(kept)
     whole = rows.size == kept.size
     found = None
-    if views is not None:
-        fine = kept[view_rows]
+    if views is not None and (fine := kept[view_rows]).any():
         found = Views(
             views if fine.all() else views[:, fine],
             (np.cumsum(kept) - 1)[view_rows[fine]],

@@ -126,7 +126,8 @@ def nested_features(ws: Workspace, kept: float) -> IntArray:
     path. Ties in frequency are ordered by the feature's mean. At least one feature.
     """
     order = np.lexsort((ws.reference.mean(0, dtype=np.float64), ws.activation.frequency))
-    cut_low = ws.config.lower / (ws.config.lower + 100 - ws.config.upper)  # share of the cut taken below
+    outside = ws.config.lower + 100 - ws.config.upper
+    cut_low = ws.config.lower / outside if outside else 0.5  # share of the cut that is taken below
     size = max(1, round(kept * ws.dim))
     start = round((ws.dim - size) * cut_low)
     return np.sort(order[start : start + size])
