@@ -76,7 +76,7 @@ def embed(
         progress("embed", reused, shape.rows)
         limit = size
         if spans:
-            workers = config.workers or default_workers()
+            workers = config.workers or default_workers(device)
             loader = Loader(source, encoder.preprocessing, shape, config.seed, workers, device.type == "cuda")
             forward = Forward(encoder, device, precision, size)
             with bombs_are_errors():

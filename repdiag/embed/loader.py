@@ -35,6 +35,9 @@ class Batch:
     retry: bool = False
 
 
+Tasks = list[tuple[Future[None], range]]
+
+
 @dataclass(frozen=True)
 class Loader:
     """Turns row ranges of `source` into batches, in order, decoding ahead in `workers` threads."""
@@ -55,17 +58,17 @@ class Loader:
         ahead = max(2, min(16, _AHEAD_BYTES // (largest * pixels)))
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="repdiag-decode")
         try:
-            waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
+            waiting: deque[tuple[Batch, Tasks]] = deque()
             for span in spans:
                 waiting.append(self._submit(pool, *span))
                 if len(waiting) >= ahead:
-                    yield _finished(*waiting.popleft())
+                    yield self._finished(*waiting.popleft())
             while waiting:
-                yield _finished(*waiting.popleft())
+                yield self._finished(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _submit(self, pool: ThreadPoolExecutor, start: int, stop: int) -> tuple[Batch, list[Future[None]]]:
+    def _submit(self, pool: ThreadPoolExecutor, start: int, stop: int) -> tuple[Batch, Tasks]:
         span = self.shape.span(start, stop)
         side, channels = self.how.size, self.how.channels
         batch = Batch(
@@ -84,7 +87,19 @@ class Loader:
         # A few images per task: one each would cost as much in bookkeeping as a small image in decoding.
         size = max(1, min(16, (stop - start) // (2 * self.workers)))
         parts = [range(first, min(first + size, stop)) for first in range(start, stop, size)]
-        return batch, [pool.submit(self._decode, batch, part) for part in parts]
+        return batch, [(pool.submit(self._decode, batch, part), part) for part in parts]
+
+    def _finished(self, batch: Batch, tasks: Tasks) -> Batch:
+        """Wait for a batch, and decode what nobody has begun meanwhile: then decoding is the bottleneck."""
+        running = []
+        for task, part in tasks:
+            if task.cancel():
+                self._decode(batch, part)
+            else:
+                running.append(task)
+        for task in running:
+            task.result()
+        return batch
 
     def _decode(self, batch: Batch, rows: range) -> None:
         images: Pixels = batch.images.numpy()
@@ -110,12 +125,10 @@ class Loader:
                     view[wanted[row]] = augment(image, self.how, rng)
 
 
-def _finished(batch: Batch, tasks: Sequence[Future[None]]) -> Batch:
-    for task in tasks:
-        task.result()
-    return batch
+def default_workers(device: torch.device) -> int:
+    """Decoding threads: half of the cores where the forward pass needs them too, else all, up to 16.
 
-
-def default_workers() -> int:
-    """Decoding threads: as many as this process may use cores, up to 16."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    More than half make both slower: torch's own threads spin while they wait for one another.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(16, cores // 2 if device.type == "cpu" else cores))
