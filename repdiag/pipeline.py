@@ -117,7 +117,7 @@ def make_plan(request: Request) -> Plan:
             f"MODEL is '-', but '{request.dataset}' does not hold embeddings",
             do="Give a .npz, .npy or .parquet file of embeddings, or name the model",
         )
-    source = open_source(request.dataset)
+    source = open_source(request.dataset, labeled=request.use_labels)
     from repdiag.encoders import load_encoder
     from repdiag.store import Store
 
@@ -142,7 +142,7 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
             plan.encoder, plan.source, _embed_config(request), store=plan.store, progress=progress
         )
         encoder_facts = {"summary": _summary(plan.encoder), **plan.encoder.describe()}
-        warnings += plan.encoder.loading.warnings
+        warnings += [*plan.encoder.loading.warnings, *plan.source.notes]
         source = plan.source
         row = {path: i for i, path in enumerate(source.manifest.paths)}
 
@@ -152,6 +152,7 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
     embedded = time.perf_counter()
     if not request.use_labels:
         embeddings = replace(embeddings, labels=None, class_names=())
+    warnings += embeddings.provenance.get("notes", ())
     if embeddings.corrupt:
         warnings.append(
             f"{len(embeddings.corrupt)} images cannot be read and are left out: "

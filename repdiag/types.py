@@ -70,6 +70,11 @@ class ImageSource(Protocol):
         """What it holds."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about how it was read: what was left out, for one."""
+        ...
+
     def read(self, index: int) -> bytes:
         """The encoded bytes (PNG, JPEG, ...) of one image; raises OSError when they cannot be read."""
         ...

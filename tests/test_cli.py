@@ -296,6 +296,9 @@ def test_corrupt_images_are_named_counted_and_left_out(cli: Run, tmp_path: Path)
     found = report(tmp_path / "out")
     assert {c["path"] for c in found["dataset"]["corrupt"]} == {str(p.relative_to(data)) for p in broken}
     assert any("2 images" in w for w in found["warnings"])
+    (data / "notes.txt").write_text("not an image")
+    cli("score", SIMCLR, data, "--out", tmp_path / "out", *FAST)
+    assert any("ignored" in w for w in report(tmp_path / "out")["warnings"])
     done = cli("score", SIMCLR, data, "--out", tmp_path / "out", "--max-corrupt", "0.0001", *FAST, check=3)
     assert broken[0].name in done.stderr
 
