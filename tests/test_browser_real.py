@@ -29,7 +29,9 @@ def test_the_demo_report_opens_clean_and_shows_what_the_tables_hold(
     accuracy = float(metrics["linear_probe_accuracy"]["value"])
     assert f"{100 * accuracy:.1f}%" in text
     assert f"{float(metrics['rankme']['value']):.2f}" in text
-    pictures = browser.js("return [...document.querySelectorAll('img')].map(i => i.complete && i.naturalWidth)")
+    pictures = browser.js(
+        "return [...document.querySelectorAll('img')].map(i => i.complete && i.naturalWidth)"
+    )
     assert len(pictures) == 24
     assert all(width > 0 for width in pictures), "every thumbnail is a picture"
     with (out / "classes.csv").open(newline="") as file:

@@ -218,7 +218,7 @@ def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
     root = folder(tmp_path, CLASSED)
     (root / "cat/notes.txt").write_text("x")
     (root / "cat/Thumbs.db").write_text("x")
-    assert open_source(str(root)).notes == ("2 files that are no images were ignored.",)
+    assert open_source(str(root)).notes == ("Files that are no images were ignored: 2.",)
 
 
 @pytest.mark.parametrize("ending", ["JPEG", "Png", "bmp", "webp", "tif", "gif", "ppm"])
@@ -273,7 +273,7 @@ def test_backslashes_of_windows_zip_tools_separate_folders(tmp_path: Path) -> No
 def test_of_a_repeated_name_the_last_counts_and_it_is_said(tmp_path: Path) -> None:
     source = open_source(str(zipped(tmp_path / "d.zip", ["a.png", "b.png", "a.png"])))
     assert source.read(0) == png(2)
-    assert source.notes == ("1 names occur twice; the later file counts.",)
+    assert source.notes == ("Names that occur twice, of which the later file counts: 1.",)
 
 
 # ------------------------------------------------------------------------------------------ refusals

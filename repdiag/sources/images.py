@@ -116,9 +116,9 @@ def build(
     kept = [byname[path] for path in layout.names]
     said = list(notes)
     if len(byname) < len(listed):
-        said.append(f"{len(listed) - len(byname)} names occur twice; the later file counts.")
+        said.append(f"Names that occur twice, of which the later file counts: {len(listed) - len(byname)}.")
     if others:
-        said.append(f"{others} files that are no images were ignored.")
+        said.append(f"Files that are no images were ignored: {others}.")
     digest = hashlib.sha256()
     for word in extra:
         digest.update(f"{word}\n".encode())
