@@ -11,11 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
     from repdiag.pipeline import Request, score
     from repdiag.report import write_report
     from repdiag.types import EmbeddingSet, Report
-    from repdiag.workspace import ScoreConfig
 
 __version__ = "0.1.0"
 __all__ = ["EmbeddingSet", "Report", "Request", "ScoreConfig", "diagnose", "score", "write_report"]
@@ -24,7 +24,7 @@ _HOME = {
     "EmbeddingSet": "types",
     "Report": "types",
     "Request": "pipeline",
-    "ScoreConfig": "workspace",
+    "ScoreConfig": "config",
     "diagnose": "diagnosis",
     "score": "pipeline",
     "write_report": "report",

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repdiag import __version__, maps
+from repdiag.config import ScoreConfig
 from repdiag.errors import DataError, UsageError
 from repdiag.kernels import rows
 from repdiag.metrics import Metric, all_metrics, crowding
@@ -32,7 +33,7 @@ from repdiag.types import (
     ThumbnailReader,
     silent,
 )
-from repdiag.workspace import ScoreConfig, Skip, Workspace
+from repdiag.workspace import Skip, Workspace
 
 SHOWN_SAMPLES = 24
 """How many of the riskiest samples get a thumbnail in the report."""

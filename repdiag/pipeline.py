@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repdiag.config import ScoreConfig
 from repdiag.diagnosis import choose_metrics, diagnose
 from repdiag.errors import UsageError
 from repdiag.sources import is_embeddings, open_source, read_embeddings
 from repdiag.types import EmbeddingSet, ImageSource, MetricSpec, Need, Progress, Report, silent
-from repdiag.workspace import ScoreConfig
 
 if TYPE_CHECKING:
     from repdiag.embed import EmbedConfig

@@ -121,9 +121,9 @@ def config_page() -> Iterator[str]:
     """The fields of ScoreConfig with their defaults."""
     from dataclasses import fields
 
-    from repdiag.workspace import ScoreConfig
+    from repdiag.config import ScoreConfig
 
-    yield "# Configuration of the measures\n\n`repdiag.workspace.ScoreConfig`; every field is in report.json under "
+    yield "# Configuration of the measures\n\n`repdiag.config.ScoreConfig`; every field is in report.json under "
     yield "`config`.\n\n| field | default |\n|---|---|\n"
     for f in fields(ScoreConfig):
         yield f"| `{f.name}` | `{f.default}` |\n"

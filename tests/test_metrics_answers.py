@@ -15,10 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
 from repdiag import risk, scores
+from repdiag.config import ScoreConfig
 from repdiag.metrics import METRICS
 from repdiag.metrics.features import nested_features
 from repdiag.types import EmbeddingSet, MetricResult, Views
-from repdiag.workspace import ScoreConfig, Workspace
+from repdiag.workspace import Workspace
 
 CONFIG = ScoreConfig(bootstrap=100, permutations=20, null_draws=3)
 

@@ -10,9 +10,10 @@ from conftest import blobs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from repdiag.config import ScoreConfig
 from repdiag.metrics import FAMILIES, Metric, all_metrics
 from repdiag.types import Direction, EmbeddingSet, Law, MetricResult, Need, Skipped, Views
-from repdiag.workspace import ScoreConfig, Workspace
+from repdiag.workspace import Workspace
 
 CONFIG = ScoreConfig(bootstrap=50, permutations=5, null_draws=2, kmeans_seeds=3, eps=2.0)
 EVERY = all_metrics()

@@ -193,9 +193,9 @@ def command(
     Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
     """
     from repdiag.cli.progress import ConsoleProgress
+    from repdiag.config import ScoreConfig
     from repdiag.embed import EmbedConfig
     from repdiag.pipeline import Request, make_plan, run
-    from repdiag.workspace import ScoreConfig
 
     loading = {
         "arch": arch,
