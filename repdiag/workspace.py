@@ -226,17 +226,6 @@ class Workspace:
         """Class geometry of the evaluated unit rows."""
         return classes.geometry(self.x, self.labels, self.k)
 
-    @cached_property
-    def geometry_draws(self) -> tuple[classes.ClassGeometry, ...]:
-        """The same under bootstrap draws (100 at most: only their standard deviation is used)."""
-        draws = self.draws[: min(100, len(self.draws))]
-        return tuple(classes.geometry(self.x, self.labels, self.k, w) for w in draws)
-
-    @cached_property
-    def geometry_null(self) -> tuple[classes.ClassGeometry, ...]:
-        """The same under permuted labels."""
-        return tuple(classes.geometry(self.x, self.labels[p], self.k) for p in self.permuted)
-
     # ------------------------------------------------------------------------------------ clusters
 
     @property

@@ -6,7 +6,7 @@ called crowding here is ours, built from measures with a literature. All on unit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -31,27 +31,73 @@ LABELS = frozenset({Need.LABELS})
 COSINE_LAWS = frozenset({Law.PERMUTATION, Law.ROTATION, Law.SCALE, Law.FEATURE_ORDER})
 
 
+def _variance(g: ClassGeometry) -> float:
+    return known_mean(g.variance)
+
+
+def _distance(g: ClassGeometry) -> float:
+    return known_mean(g.distance)
+
+
+def r2(g: ClassGeometry) -> float:
+    """1 - (1 - avg_c ||mu_c||^2) / (1 - ||avg_c mu_c||^2)."""
+    within, total = 1 - known_mean(g.center_square), 1 - g.grand_square
+    return 1 - within / total if total > 0 else float("nan")
+
+
+def cdnv_value(g: ClassGeometry) -> float:
+    """Mean over pairs i != j of (Var_i + Var_j) / (2 ||mu_i - mu_j||^2)."""
+    both = g.variance[:, None] + g.variance[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = both / (2 * g.distance**2)
+    known = np.isfinite(g.distance)
+    return float(ratio[known].mean()) if known.any() and (g.distance[known] > 0).all() else float("nan")
+
+
+REDUCTIONS: dict[str, Callable[[ClassGeometry], float]] = {
+    "intra_class_variance": _variance,
+    "inter_class_distance": _distance,
+    "r2_separation": r2,
+    "cdnv": cdnv_value,
+}
+
+
+def _replicates(ws: Workspace) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+    """Each reduction under at most 100 bootstrap draws (only their spread is used) and under permuted labels.
+
+    All four are taken from one geometry at a time: a geometry holds K x K distances, too much to keep 120 of.
+    """
+
+    def reduced(geometries: Iterable[ClassGeometry]) -> dict[str, Doubles]:
+        rows = np.array([[reduce(g) for reduce in REDUCTIONS.values()] for g in geometries])
+        return dict(zip(REDUCTIONS, rows.T, strict=True))
+
+    def compute() -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+        draws = (classes.geometry(ws.x, ws.labels, ws.k, w) for w in ws.draws[:100])
+        null_draws = (classes.geometry(ws.x, ws.labels[p], ws.k) for p in ws.permuted)
+        return reduced(draws), reduced(null_draws)
+
+    return ws.once("crowding replicates", compute)
+
+
 def _from_geometry(
     ws: Workspace,
-    reduce: Callable[[ClassGeometry], float],
+    name: str,
     low: float,
     high: float,
-    per_class: Callable[[ClassGeometry], Doubles] | None = None,
+    per_class: Doubles | None = None,
     table: tuple[dict[str, float | str], ...] = (),
 ) -> MetricResult:
     value = defined(
-        reduce(ws.geometry), "fewer than two classes have two samples, or two class centers coincide"
+        REDUCTIONS[name](ws.geometry),
+        "fewer than two classes have two samples, or two class centers coincide",
     )
-    replicates = np.array([reduce(g) for g in ws.geometry_draws])
+    draws, nulls = (found[name] for found in _replicates(ws))
     return MetricResult(
         value,
-        interval(
-            resample.normal_interval(value, replicates, low, high),
-            "bootstrap standard error",
-            len(replicates),
-        ),
-        null(PERMUTED, (reduce(g) for g in ws.geometry_null)),
-        per_class=None if per_class is None else per_class(ws.geometry),
+        interval(resample.normal_interval(value, draws, low, high), "bootstrap standard error", draws.size),
+        null(PERMUTED, nulls),
+        per_class=per_class,
         table=table,
         parameters={"classes": int(np.isfinite(ws.geometry.variance).sum())},
         note=singletons(ws),
@@ -85,7 +131,7 @@ def intra_class_variance(ws: Workspace) -> MetricResult:
 
     Two classes at two points each: {e1, e2} and {e3, e3} give (1 - 1/2 + 0) / 2 = 0.25.
     """
-    return _from_geometry(ws, lambda g: known_mean(g.variance), 0, 1, lambda g: g.variance)
+    return _from_geometry(ws, "intra_class_variance", 0, 1, ws.geometry.variance)
 
 
 @metric(
@@ -120,19 +166,13 @@ def inter_class_distance(ws: Workspace) -> MetricResult:
         {"class_a": ws.class_names[a], "class_b": ws.class_names[b], "distance": float(distance[a, b])}
         for a, b in nearest
     )
-    return _from_geometry(ws, lambda g: known_mean(g.distance), 0, 2, nearest_distance, table)
+    return _from_geometry(ws, "inter_class_distance", 0, 2, nearest_distance(ws.geometry), table)
 
 
 def nearest_distance(g: ClassGeometry) -> Doubles:
     """Distance of each class center to the nearest other one (K,); NaN where there is none."""
     filled = np.where(np.isfinite(g.distance), g.distance, np.inf).min(1)
     return np.where(np.isfinite(filled), filled, np.nan)
-
-
-def r2(g: ClassGeometry) -> float:
-    """1 - (1 - avg_c ||mu_c||^2) / (1 - ||avg_c mu_c||^2)."""
-    within, total = 1 - known_mean(g.center_square), 1 - g.grand_square
-    return 1 - within / total if total > 0 else float("nan")
 
 
 @metric(
@@ -161,16 +201,7 @@ def r2_separation(ws: Workspace) -> MetricResult:
     same, pairs of a sample with itself included: equal to the closed form in O(ND). More separation is not
     always better: the source shows that it can hurt transfer. Simplex centers without spread: 1.
     """
-    return _from_geometry(ws, r2, 0, 1)
-
-
-def cdnv_value(g: ClassGeometry) -> float:
-    """Mean over pairs i != j of (Var_i + Var_j) / (2 ||mu_i - mu_j||^2)."""
-    both = g.variance[:, None] + g.variance[None, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = both / (2 * g.distance**2)
-    known = np.isfinite(g.distance)
-    return float(ratio[known].mean()) if known.any() and (g.distance[known] > 0).all() else float("nan")
+    return _from_geometry(ws, "r2_separation", 0, 1)
 
 
 @metric(
@@ -197,7 +228,7 @@ def cdnv(ws: Workspace) -> MetricResult:
     Var_i is the population variance of class i on unit vectors. The closest pairs dominate the mean; random
     labels give about n_c/2, the null. Skipped when two centers coincide. O(ND + K^2 D) time.
     """
-    return _from_geometry(ws, cdnv_value, 0, np.inf)
+    return _from_geometry(ws, "cdnv", 0, np.inf)
 
 
 def _halves(ws: Workspace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
@@ -217,7 +248,8 @@ def _pairwise(square: Doubles, mean: Doubles, distance: Doubles) -> Doubles:
 def _directional(ws: Workspace, labels: np.ndarray[tuple[int], np.dtype[np.int64]], draws: bool) -> Doubles:
     """Directional CDNV as [value, bootstrap replicates...]; directions from one half, variance from the other."""
     totals = []
-    n_draws = min(100, len(ws.draws)) if draws else 0
+    # K x K per draw: fewer draws for many classes keep this below 512 MiB.
+    n_draws = min(100, len(ws.draws), max(20, 2**25 // ws.k**2)) if draws else 0
     for fit, check in (_halves(ws), _halves(ws)[::-1]):
         means, _ = classes.class_means(ws.x[fit], labels[fit], ws.k)
         spread, distance = classes.directional_spread(ws.x[check], labels[check], means)
