@@ -18,6 +18,7 @@ from repdiag import risk, scores
 from repdiag.config import ScoreConfig
 from repdiag.metrics import METRICS
 from repdiag.metrics.features import nested_features
+from repdiag.metrics.probes import knn_votes
 from repdiag.types import EmbeddingSet, MetricResult, Views
 from repdiag.workspace import Workspace
 
@@ -114,7 +115,8 @@ def test_directional_cdnv_is_not_biased_low_like_the_plug_in_form() -> None:
     assert measure("directional_cdnv", points(x, y)).value > plug_in
 
 
-def test_purity_and_knn_vote_equal_brute_force(cloud: EmbeddingSet) -> None:
+def test_purity_and_knn_vote_equal_brute_force() -> None:
+    cloud = blobs(n=300, dim=10, k=6, spread=2.0, views=False)  # classes overlap: weights decide votes
     u, y = _unit(cloud.features.astype(float)), cloud.labels
     assert y is not None
     cosine = u @ u.T
@@ -123,11 +125,15 @@ def test_purity_and_knn_vote_equal_brute_force(cloud: EmbeddingSet) -> None:
     assert measure("knn_purity", cloud).value == pytest.approx(
         np.mean(y[order[:, :10]] == y[:, None]), abs=1e-3
     )
-    votes = np.zeros((len(y), 3))
+    votes = np.zeros((len(y), 6))
     for i, row in enumerate(order[:, :20]):
         for j in row:
             votes[i, y[j]] += np.exp(cosine[i, j] / 0.07)
-    assert measure("knn_accuracy", cloud).value == pytest.approx(np.mean(votes.argmax(1) == y), abs=0.01)
+    found = knn_votes(Workspace(cloud, CONFIG))
+    assert np.mean(found == votes.argmax(1)) > 0.99
+    assert measure("knn_accuracy", cloud).value == pytest.approx(np.mean(found == y))
+    flat = knn_votes(Workspace(cloud, replace(CONFIG, knn_temperature=10.0)))
+    assert np.mean(flat == votes.argmax(1)) < 0.99, "this data would not show a wrong temperature"
 
 
 def test_nearest_center_error_is_out_of_fold() -> None:
