@@ -172,15 +172,10 @@ def _sample_columns(ws: Workspace, risk: Risk | None) -> Columns:
     names = np.asarray(ws.class_names, dtype=np.str_)
     if ws.k:
         out["label"] = names[ws.labels]
-    if ws.labeled:
-        try:
-            probe = ws.probe
-            out["prediction"], out["correct"] = names[probe.prediction], probe.correct
-            out["confidence"] = probe.probabilities.max(1)
-        except Skip:
-            pass
     values = score_values(ws)
-    values.pop("confidence", None)
+    if "confidence" in values:  # the probe could be trained
+        out["prediction"], out["correct"] = names[ws.probe.prediction], ws.probe.correct
+        out["confidence"] = values.pop("confidence")
     out["q_score"] = values.pop("q_score", np.full(len(ws), np.nan))
     out["risk"] = risk.values if risk else np.full(len(ws), np.nan)
     out |= values

@@ -87,8 +87,9 @@ class Plan:
                     (total - done) / rate,
                 )
             )
+        absent = self._missing()
         for spec in self.metrics:
-            missing = [need.value for need in spec.needs if need in self._missing()]
+            missing = [need.value for need in spec.needs if need in absent]
             steps.append(Step(spec.name, f"skipped: needs {' and '.join(missing)}" if missing else spec.cost))
         if self.request.draw_map:
             steps.append(Step("map", "UMAP of at most " + str(self.request.config.map_samples) + " samples"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from repdiag.kernels import ranking, resample
 from repdiag.kernels.rows import Doubles
-from repdiag.scores import SCORES, as_rank
+from repdiag.scores import BY_NAME, SCORES, as_rank
 from repdiag.types import BoolArray
 from repdiag.workspace import Skip, Workspace
 
@@ -50,7 +50,7 @@ def candidates(ws: Workspace) -> dict[str, Doubles]:
             values = score.values(ws)
         except Skip:
             continue
-        if score.name == "augmentation_consistency" and not np.isfinite(values).all():
+        if score.partial and not np.isfinite(values).all():
             continue  # only some samples have views: no ranking of all
         if np.unique(as_rank(values)).size > 1:
             found[score.name] = as_rank(values)
@@ -71,7 +71,7 @@ def _unvalidated(ws: Workspace, found: dict[str, Doubles], why: str) -> Risk:
 
     name = next((n for n in DEFAULT_SCORES if n in found), next(iter(found)))
     rank = (rankdata(-found[name]) - 0.5) / len(ws)
-    title = next(s.title for s in SCORES if s.name == name)
+    title = BY_NAME[name].title
     return Risk(
         rank,
         name,
@@ -123,7 +123,7 @@ def _assess(ws: Workspace) -> Risk:
     interval = resample.percentile_interval(rank.resample(ws.draws)[:, 0])
     choices = dict(Counter(chosen).most_common())
     name = next(iter(choices))
-    title = next(s.title for s in SCORES if s.name == name)
+    title = BY_NAME[name].title
     if interval is not None and interval[0] <= 0.5:
         verdict = "No label-free score predicts the errors better than chance here; do not rely on it"
     else:

@@ -32,6 +32,11 @@ class Score:
     needs: frozenset[Need] = frozenset()
     labeled: bool = False  # needs labels itself: a ceiling to compare with, never a label-free predictor
 
+    @property
+    def partial(self) -> bool:
+        """Whether only some samples have it (those with augmented views), so that it cannot rank all."""
+        return Need.IMAGES in self.needs
+
     def values(self, ws: Workspace) -> Doubles:
         """The score of each evaluated sample (N,) float64; raises Skip."""
         ws.demand(self.needs)
@@ -191,6 +196,9 @@ SCORES: tuple[Score, ...] = (
         labeled=True,
     ),
 )
+
+
+BY_NAME = {score.name: score for score in SCORES}
 
 
 def score_values(ws: Workspace) -> dict[str, Doubles]:

@@ -224,7 +224,15 @@ class Workspace:
     @cached_property
     def geometry(self) -> classes.ClassGeometry:
         """Class geometry of the evaluated unit rows."""
-        return classes.geometry(self.x, self.labels, self.k)
+        return self.geometry_of(self.labels)
+
+    def geometry_of(self, labels: IntArray, weights: resample.Counts | None = None) -> classes.ClassGeometry:
+        """Class geometry of the same rows under other labels or under the weights of a bootstrap draw."""
+        return classes.geometry(self.x, self._squares, labels, self.k, weights)
+
+    @cached_property
+    def _squares(self) -> Doubles:
+        return rows.norms(self.x) ** 2  # 1, but for rounding and rows of zeros
 
     # ------------------------------------------------------------------------------------ clusters
 
@@ -301,6 +309,10 @@ class Workspace:
         for b in rows.blocks(len(self.reference), self.dim * 16):
             total += self.fires(self.reference[b]).sum(0)
         frequency = 100.0 * total / len(self.reference)
+        return self.select(frequency)
+
+    def select(self, frequency: Doubles) -> Activation:
+        """S from activation frequencies (D,): between the two percentiles, and never a feature that never fires."""
         low, high = (float(v) for v in np.percentile(frequency, [self.config.lower, self.config.upper]))
         selected = (frequency >= low) & (frequency <= high) & (frequency > 0)
         return Activation(frequency, selected, low, high)

@@ -56,7 +56,7 @@ def test_class_geometry_equals_the_formula_written_out() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(200, 7)).astype(np.float32), rng.integers(5, size=200)
     variance, distance = _slow_geometry(x, y, 5)
-    found = classes.geometry(x, y, 5)
+    found = classes.geometry(x, rows.norms(x) ** 2, y, 5)
     np.testing.assert_allclose(found.variance, variance, rtol=1e-6)
     np.testing.assert_allclose(found.distance, distance, rtol=1e-6)
 
@@ -66,7 +66,9 @@ def test_weights_of_a_bootstrap_draw_equal_repeated_rows() -> None:
     x, y = rng.normal(size=(60, 4)).astype(np.float32), np.arange(60) % 3
     counts = resample.stratified_counts(y, 1, rng)[0]
     repeated = np.repeat(np.arange(60), counts)
-    by_weight, by_rows = classes.geometry(x, y, 3, counts), classes.geometry(x[repeated], y[repeated], 3)
+    again, squares = x[repeated], rows.norms(x) ** 2
+    by_weight = classes.geometry(x, squares, y, 3, counts)
+    by_rows = classes.geometry(again, squares[repeated], y[repeated], 3)
     np.testing.assert_allclose(by_weight.variance, by_rows.variance, rtol=1e-6)
     np.testing.assert_allclose(by_weight.distance, by_rows.distance, rtol=1e-6)
 

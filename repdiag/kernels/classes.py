@@ -46,11 +46,15 @@ class ClassGeometry:
     grand_square: float
 
 
-def geometry(x: Floats, labels: Ints, k: int, weights: npt.NDArray[Any] | None = None) -> ClassGeometry:
-    """The ClassGeometry of rows `x` (N, D) of unit length (a row of length 0 counts as it is)."""
+def geometry(
+    x: Floats, squares: Doubles, labels: Ints, k: int, weights: npt.NDArray[Any] | None = None
+) -> ClassGeometry:
+    """The ClassGeometry of rows `x` (N, D) whose squared norms are `squares` (N,)."""
     means, total = class_means(x, labels, k, weights)
     means[total < 2] = np.nan
-    squares, _ = class_means(_square_norms(x), labels, k, weights)
+    weighted = squares if weights is None else squares * weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        square = np.bincount(labels, weights=weighted, minlength=k) / total
     gram = means @ means.T
     center = np.diag(gram).copy()
     squared = center[:, None] + center[None, :] - 2 * gram
@@ -58,14 +62,7 @@ def geometry(x: Floats, labels: Ints, k: int, weights: npt.NDArray[Any] | None =
     np.fill_diagonal(distance, np.nan)
     known = np.flatnonzero(np.isfinite(center))
     grand = float(gram[np.ix_(known, known)].mean()) if known.size else float("nan")
-    return ClassGeometry(np.maximum(squares[:, 0] - center, 0), distance, center, grand)
-
-
-def _square_norms(x: Floats) -> Floats:
-    out = np.empty((len(x), 1), np.float32)
-    for block in blocks(len(x), x.shape[1] * 4):
-        out[block, 0] = np.einsum("nd,nd->n", x[block], x[block])
-    return out
+    return ClassGeometry(np.maximum(square - center, 0), distance, center, grand)
 
 
 def directional_spread(x: Floats, labels: Ints, means: Doubles) -> tuple[list[Doubles], Doubles]:

@@ -54,20 +54,16 @@ def percentile_interval(replicates: Doubles, level: float = 0.95) -> tuple[float
     return float(low), float(high)
 
 
-def normal_interval(
-    value: float, replicates: Doubles, low: float = -np.inf, high: float = np.inf
-) -> tuple[float, float] | None:
-    """`value` +- 1.96 standard deviations of the finite `replicates`, clipped to the range [low, high]."""
+def normal_interval(value: float, replicates: Doubles) -> tuple[float, float] | None:
+    """`value` +- 1.96 standard deviations of the finite `replicates`; None when fewer than 20 are finite."""
     finite = replicates[np.isfinite(replicates)]
     if finite.size < 20:
         return None
     margin = Z95 * float(finite.std(ddof=1))
-    return max(low, value - margin), min(high, value + margin)
+    return value - margin, value + margin
 
 
-def jackknife_interval(
-    value: float, replicates: Doubles, low: float = -np.inf, high: float = np.inf
-) -> tuple[float, float]:
+def jackknife_interval(value: float, replicates: Doubles) -> tuple[float, float]:
     """Delete-a-group jackknife over G `replicates` (each without one of G equal groups): t interval.
 
     SE^2 = (G-1)/G * sum (theta_g - mean)^2. Far cheaper than a bootstrap where one replicate costs an
@@ -78,16 +74,16 @@ def jackknife_interval(
     g = replicates.size
     se = float(np.sqrt((g - 1) / g * np.sum((replicates - replicates.mean()) ** 2)))
     margin = float(t.ppf(0.975, g - 1)) * se
-    return max(low, value - margin), min(high, value + margin)
+    return value - margin, value + margin
 
 
-def mean_interval(values: Doubles, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
-    """t interval of the mean of R >= 2 independent `values` (of R seeds, say), clipped to [low, high]."""
+def mean_interval(values: Doubles) -> tuple[float, float]:
+    """t interval of the mean of R >= 2 independent `values` (of R seeds, say)."""
     from scipy.stats import t
 
     margin = float(t.ppf(0.975, values.size - 1)) * float(values.std(ddof=1)) / np.sqrt(values.size)
     center = float(values.mean())
-    return max(low, center - margin), min(high, center + margin)
+    return center - margin, center + margin
 
 
 def summary(draws: Doubles) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repdiag.registry import Registry
 from repdiag.types import Measurement, MetricResult, MetricSpec, Outcome, Skipped
@@ -26,10 +26,18 @@ class Metric:
         outcome: Outcome
         try:
             ws.demand(self.spec.needs)
-            outcome = self.compute(ws)
+            outcome = self._in_range(self.compute(ws))
         except Skip as skip:
             outcome = Skipped(skip.reason)
         return Measurement(self.spec, outcome, time.perf_counter() - began)
+
+    def _in_range(self, found: MetricResult) -> MetricResult:
+        """`found` with its interval cut at the ends of the declared range, which symmetric intervals may pass."""
+        ends = found.interval
+        if ends is None:
+            return found
+        low, high = max(self.spec.low, ends.low), min(self.spec.high, ends.high)
+        return replace(found, interval=replace(ends, low=low, high=high))
 
 
 METRICS: Registry[Metric] = Registry("metric", "repdiag.metrics")

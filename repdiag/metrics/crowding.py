@@ -73,8 +73,8 @@ def _replicates(ws: Workspace) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
         return dict(zip(REDUCTIONS, rows.T, strict=True))
 
     def compute() -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-        draws = (classes.geometry(ws.x, ws.labels, ws.k, w) for w in ws.draws[:100])
-        null_draws = (classes.geometry(ws.x, ws.labels[p], ws.k) for p in ws.permuted)
+        draws = (ws.geometry_of(ws.labels, w) for w in ws.draws[:100])
+        null_draws = (ws.geometry_of(ws.labels[p]) for p in ws.permuted)
         return reduced(draws), reduced(null_draws)
 
     return ws.once("crowding replicates", compute)
@@ -83,8 +83,6 @@ def _replicates(ws: Workspace) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
 def _from_geometry(
     ws: Workspace,
     name: str,
-    low: float,
-    high: float,
     per_class: Doubles | None = None,
     table: tuple[dict[str, float | str], ...] = (),
 ) -> MetricResult:
@@ -95,7 +93,7 @@ def _from_geometry(
     draws, nulls = (found[name] for found in _replicates(ws))
     return MetricResult(
         value,
-        interval(resample.normal_interval(value, draws, low, high), "bootstrap standard error", draws.size),
+        interval(resample.normal_interval(value, draws), "bootstrap standard error", draws.size),
         null(PERMUTED, nulls),
         per_class=per_class,
         table=table,
@@ -131,7 +129,7 @@ def intra_class_variance(ws: Workspace) -> MetricResult:
 
     Two classes at two points each: {e1, e2} and {e3, e3} give (1 - 1/2 + 0) / 2 = 0.25.
     """
-    return _from_geometry(ws, "intra_class_variance", 0, 1, ws.geometry.variance)
+    return _from_geometry(ws, "intra_class_variance", ws.geometry.variance)
 
 
 @metric(
@@ -166,7 +164,7 @@ def inter_class_distance(ws: Workspace) -> MetricResult:
         {"class_a": ws.class_names[a], "class_b": ws.class_names[b], "distance": float(distance[a, b])}
         for a, b in nearest
     )
-    return _from_geometry(ws, "inter_class_distance", 0, 2, nearest_distance(ws.geometry), table)
+    return _from_geometry(ws, "inter_class_distance", nearest_distance(ws.geometry), table)
 
 
 def nearest_distance(g: ClassGeometry) -> Doubles:
@@ -201,7 +199,7 @@ def r2_separation(ws: Workspace) -> MetricResult:
     same, pairs of a sample with itself included: equal to the closed form in O(ND). More separation is not
     always better: the source shows that it can hurt transfer. Simplex centers without spread: 1.
     """
-    return _from_geometry(ws, "r2_separation", 0, 1)
+    return _from_geometry(ws, "r2_separation")
 
 
 @metric(
@@ -228,7 +226,7 @@ def cdnv(ws: Workspace) -> MetricResult:
     Var_i is the population variance of class i on unit vectors. The closest pairs dominate the mean; random
     labels give about n_c/2, the null. Skipped when two centers coincide. O(ND + K^2 D) time.
     """
-    return _from_geometry(ws, "cdnv", 0, np.inf)
+    return _from_geometry(ws, "cdnv")
 
 
 def _halves(ws: Workspace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
@@ -299,7 +297,7 @@ def directional_cdnv(ws: Workspace) -> MetricResult:
     return MetricResult(
         value,
         interval(
-            resample.normal_interval(value, found[1:], 0),
+            resample.normal_interval(value, found[1:]),
             "bootstrap standard error, directions held",
             len(found) - 1,
         ),
@@ -318,6 +316,10 @@ def _center_errors(
     for fold in ws.folds:
         wrong[fold.test] = nearest_center(ws, fold, reference_labels) != labels[fold.test]
     return wrong
+
+
+def _own_center_errors(ws: Workspace) -> Doubles:
+    return ws.once("center errors", lambda: _center_errors(ws, ws.reference_labels, ws.labels))
 
 
 def nearest_center(
@@ -361,9 +363,7 @@ def nearest_center_error(ws: Workspace) -> MetricResult:
         shuffled = ws.labels[p]
         reference = ws.rng(7).permutation(ws.reference_labels) if ws.has_split else shuffled
         nulls.append(float(_center_errors(ws, reference, shuffled).mean()))
-    return sample_mean(
-        ws, _center_errors(ws, ws.reference_labels, ws.labels), null_draws=nulls, per_class=True
-    )
+    return sample_mean(ws, _own_center_errors(ws), null_draws=nulls, per_class=True)
 
 
 @metric(
@@ -407,9 +407,8 @@ def knn_purity(ws: Workspace) -> MetricResult:
 
 def class_columns(ws: Workspace) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """Per-class crowding facts for the class table, each (K,)."""
-    wrong = _center_errors(ws, ws.reference_labels, ws.labels)
     return {
         "intra_class_variance": ws.geometry.variance,
         "nearest_distance": nearest_distance(ws.geometry),
-        "nearest_center_error": class_means(ws, wrong),
+        "nearest_center_error": class_means(ws, _own_center_errors(ws)),
     }

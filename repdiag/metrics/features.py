@@ -19,6 +19,14 @@ PROBE_ROWS = 5000
 """Training rows of the compression probes: 21 fits; the comparison is at equal rows, so a cap is fair."""
 
 
+def _demand_reach(ws: Workspace) -> None:
+    """Skip where no feature can stand out: among D numbers the largest possible z-score is sqrt(D - 1)."""
+    if ws.config.eps**2 >= ws.dim - 1:
+        raise Skip(
+            f"with {ws.dim} features no z-score can exceed {ws.config.eps:g} (the largest is sqrt(D - 1))"
+        )
+
+
 @metric(
     MetricSpec(
         name="activation_frequency",
@@ -43,10 +51,7 @@ def activation_frequency(ws: Workspace) -> MetricResult:
     That is 5.88 % at eps = 4: one sample can have at most D/17 features that far out. With D <= 17 no feature
     can reach z = 4 at all and the metric is skipped. Invariant to the scale of each sample.
     """
-    if ws.config.eps**2 >= ws.dim - 1:
-        raise Skip(
-            f"with {ws.dim} features no z-score can exceed {ws.config.eps:g} (the largest is sqrt(D - 1))"
-        )
+    _demand_reach(ws)
     share = np.empty(len(ws))
     for b in rows.blocks(len(ws), ws.dim * 16):
         share[b] = 100 * ws.fires(ws.x[b]).mean(1)
@@ -84,10 +89,7 @@ def discriminative_features(ws: Workspace) -> MetricResult:
     Our change: a feature that never fires is not in S, even where the percentile is 0. Reference rows; without
     labels. The interval redraws the reference rows.
     """
-    if ws.config.eps**2 >= ws.dim - 1:
-        raise Skip(
-            f"with {ws.dim} features no z-score can exceed {ws.config.eps:g} (the largest is sqrt(D - 1))"
-        )
+    _demand_reach(ws)
     from scipy.sparse import csr_matrix, vstack
 
     fires = vstack(
@@ -101,12 +103,11 @@ def discriminative_features(ws: Workspace) -> MetricResult:
     shares = np.empty(n)
     for i in range(n):
         weight = np.bincount(rng.integers(fires.shape[0], size=fires.shape[0]), minlength=fires.shape[0])
-        frequency = np.asarray(fires.T @ weight.astype(np.float32))
-        low, high = np.percentile(frequency, [ws.config.lower, ws.config.upper])
-        shares[i] = ((frequency >= low) & (frequency <= high) & (frequency > 0)).mean()
+        frequency = np.asarray(fires.T @ weight.astype(np.float64))
+        shares[i] = ws.select(frequency).selected.mean()
     return MetricResult(
         value,
-        interval(resample.normal_interval(value, shares, 0, 1), "bootstrap standard error", n),
+        interval(resample.normal_interval(value, shares), "bootstrap standard error", n),
         parameters={
             "count": int(ws.activation.selected.sum()),
             "of": ws.dim,

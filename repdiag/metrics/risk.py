@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from repdiag import risk, scores
@@ -12,7 +14,7 @@ from repdiag.metrics._answers import PERMUTED, interval, null, sample_mean
 from repdiag.types import BoolArray, Direction, Law, MetricResult, MetricSpec, Need, Row, Status
 from repdiag.workspace import Skip, Workspace
 
-Q_SCORE = next(s for s in scores.SCORES if s.name == "q_score")
+Q_SCORE = scores.BY_NAME["q_score"]
 FEATURE_LAWS = frozenset({Law.PERMUTATION, Law.SCALE, Law.FEATURE_ORDER})
 BOTH = frozenset({Need.NONNEGATIVE, Need.LABELS})
 
@@ -88,7 +90,7 @@ def _judge(ws: Workspace, score: scores.Score) -> tuple[BoolArray, dict[str, Dou
 
     def compute() -> tuple[BoolArray, dict[str, Doubles]]:
         values = score.values(ws)
-        part = np.isfinite(values) if Need.IMAGES in score.needs else np.ones(len(ws), bool)
+        part = np.isfinite(values) if score.partial else np.ones(len(ws), bool)
         correct = ws.probe.correct[part]
         if correct.all() or not correct.any():
             which = "every" if correct.all() else "no"
@@ -107,30 +109,26 @@ def _judge(ws: Workspace, score: scores.Score) -> tuple[BoolArray, dict[str, Dou
     return ws.once(("judged", score.name), compute)
 
 
+JUDGES: dict[str, Callable[[Doubles, BoolArray], float]] = {
+    "auroc": ranking.auroc,
+    "auprc_correct": ranking.average_precision,
+    "auprc_error": lambda quality, correct: ranking.average_precision(-quality, ~correct),
+}
+
+
 def _q_metric(ws: Workspace, which: str, note: str | None = None) -> MetricResult:
     quality = scores.as_rank(_defined_q(ws))
     correct, found = ws.probe.correct, _judge(ws, Q_SCORE)[1][which]
-    nulls = []
-    for p in ws.permuted:
-        shuffled = correct[p]
-        if which == "auroc":
-            nulls.append(ranking.auroc(quality, shuffled))
-        elif which == "auprc_correct":
-            nulls.append(ranking.average_precision(quality, shuffled))
-        else:
-            nulls.append(ranking.average_precision(-quality, ~shuffled))
     return MetricResult(
         float(found[0]),
         interval(resample.percentile_interval(found[1:]), "bootstrap over samples", found.size - 1),
-        null("outcomes permuted", nulls),
+        null("outcomes permuted", (JUDGES[which](quality, correct[p]) for p in ws.permuted)),
         parameters={"prevalence_correct": float(correct.mean()), "samples": int(correct.size)},
         note=note,
     )
 
 
-def _q_spec(
-    name: str, title: str, meaning: str, formula: str, status: Status, headline: bool = False
-) -> MetricSpec:
+def _q_spec(name: str, title: str, meaning: str, formula: str, status: Status) -> MetricSpec:
     return MetricSpec(
         name=name,
         family="risk",
@@ -146,7 +144,6 @@ def _q_spec(
         needs=BOTH,
         laws=FEATURE_LAWS,
         cost="O(B N) after the probe",
-        headline=headline,
     )
 
 

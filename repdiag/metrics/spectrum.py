@@ -36,7 +36,7 @@ def _spectra(ws: Workspace, centered: bool) -> tuple[Doubles, ...]:
     return ws.once(("spectra", centered), compute)
 
 
-def _spectral(ws: Workspace, centered: bool, reduce: Spectral, low: float, high: float) -> MetricResult:
+def _spectral(ws: Workspace, centered: bool, reduce: Spectral) -> MetricResult:
     all_rows, *without = _spectra(ws, centered)
     value = defined(reduce(all_rows), "the embeddings do not vary")
     replicates = np.array([reduce(v) for v in without])
@@ -44,7 +44,7 @@ def _spectral(ws: Workspace, centered: bool, reduce: Spectral, low: float, high:
     return MetricResult(
         value,
         interval(
-            resample.jackknife_interval(value, replicates, low, high),
+            resample.jackknife_interval(value, replicates),
             "jackknife over 10 groups",
             len(without),
         )
@@ -89,7 +89,7 @@ def rankme(ws: Workspace) -> MetricResult:
     Singular values are square roots of the eigenvalues of X'X, accurate to about 1e-8 of the largest. Interval:
     delete-a-group jackknife over ten groups. D orthonormal directions in equal use: D.
     """
-    return _spectral(ws, False, rank_me, 1, np.inf)
+    return _spectral(ws, False, rank_me)
 
 
 def alpha_fit(eigenvalues: Doubles) -> tuple[float, float, int, int]:
@@ -132,7 +132,7 @@ def alpha_req(ws: Workspace) -> MetricResult:
     Ranks 4 to half of the positive ones (all when there are 40 or fewer): our choice; read nothing into alpha
     where R^2 is low. Interval: jackknife over ten groups.
     """
-    found = _spectral(ws, True, lambda v: alpha_fit(v)[0], -np.inf, np.inf)
+    found = _spectral(ws, True, lambda v: alpha_fit(v)[0])
     _, fit, first, last = alpha_fit(_spectra(ws, True)[0])
     return MetricResult(
         found.value,
@@ -167,7 +167,7 @@ def participation(eigenvalues: Doubles) -> float:
 )
 def participation_ratio(ws: Workspace) -> MetricResult:
     """Number of directions that hold the variance, in [1, D]; gives large eigenvalues more weight than RankMe."""
-    return _spectral(ws, True, participation, 1, np.inf)
+    return _spectral(ws, True, participation)
 
 
 @metric(
@@ -218,7 +218,7 @@ def uniformity(ws: Workspace) -> MetricResult:
     return MetricResult(
         value,
         interval(
-            resample.jackknife_interval(value, replicates, -np.inf, 0),
+            resample.jackknife_interval(value, replicates),
             f"jackknife over {groups} groups",
             groups,
         ),

@@ -86,9 +86,7 @@ def seed_ari(ws: Workspace) -> MetricResult:
     without = np.array([np.mean([v for p, v in pair.items() if s not in p]) for s in range(len(runs))])
     return MetricResult(
         value,
-        interval(
-            resample.jackknife_interval(value, without, -0.5, 1), "jackknife over k-means seeds", len(runs)
-        ),
+        interval(resample.jackknife_interval(value, without), "jackknife over k-means seeds", len(runs)),
         null(GAUSSIAN, (ari(a.labels, b.labels) for _, (a, b) in structureless(ws))),
         parameters={"k": ws.n_clusters, "seeds": len(runs)},
     )
@@ -126,7 +124,7 @@ def subsample_ari(ws: Workspace) -> MetricResult:
     values = np.array([_subsample_ari(ws, ws.x, d) for d in range(max(2, ws.config.kmeans_seeds))])
     return MetricResult(
         float(values.mean()),
-        interval(resample.mean_interval(values, -0.5, 1), "t over pairs of subsamples", values.size),
+        interval(resample.mean_interval(values), "t over pairs of subsamples", values.size),
         null(GAUSSIAN, (_subsample_ari(ws, x, 50 + d) for d, (x, _) in enumerate(structureless(ws)))),
         parameters={"k": ws.n_clusters, "share": 0.8},
     )
@@ -173,7 +171,7 @@ def augmentation_ari(ws: Workspace) -> MetricResult:
     return MetricResult(
         value,
         interval(
-            resample.normal_interval(value, np.array(replicates), -0.5, 1),
+            resample.normal_interval(value, np.array(replicates)),
             "bootstrap standard error",
             len(replicates),
         ),
@@ -197,13 +195,11 @@ def _displaced(ws: Workspace, moves: FloatArray) -> list[float]:
     return found
 
 
-def _against_labels(
-    ws: Workspace, measure: Callable[[IntArray, IntArray], float], low: float
-) -> MetricResult:
+def _against_labels(ws: Workspace, measure: Callable[[IntArray, IntArray], float]) -> MetricResult:
     values = np.array([measure(ws.labels, c.labels) for c in ws.clusterings])
     return MetricResult(
         float(values.mean()),
-        interval(resample.mean_interval(values, low, 1), "t over k-means seeds", values.size)
+        interval(resample.mean_interval(values), "t over k-means seeds", values.size)
         if values.size > 1
         else None,
         null(PERMUTED, (measure(ws.labels[p], ws.clusterings[0].labels) for p in ws.permuted)),
@@ -229,7 +225,7 @@ _LABELS = frozenset({Need.LABELS})
 )
 def label_ari(ws: Workspace) -> MetricResult:
     """ARI of k-means clusters (k = K unless set) against labels, in [-0.5, 1], 0 expected by chance."""
-    return _against_labels(ws, ari, -0.5)
+    return _against_labels(ws, ari)
 
 
 @metric(
@@ -249,7 +245,7 @@ def label_nmi(ws: Workspace) -> MetricResult:
     """NMI of clusters against labels, in [0, 1]. Not corrected for chance: grows with k, see the null."""
     from sklearn.metrics import normalized_mutual_info_score
 
-    return _against_labels(ws, lambda a, b: float(normalized_mutual_info_score(a, b)), 0)
+    return _against_labels(ws, lambda a, b: float(normalized_mutual_info_score(a, b)))
 
 
 @metric(
@@ -269,7 +265,7 @@ def label_ami(ws: Workspace) -> MetricResult:
     """AMI of clusters against labels, at most 1, 0 expected by chance."""
     from sklearn.metrics import adjusted_mutual_info_score
 
-    return _against_labels(ws, lambda a, b: float(adjusted_mutual_info_score(a, b)), -1)
+    return _against_labels(ws, lambda a, b: float(adjusted_mutual_info_score(a, b)))
 
 
 def silhouettes(ws: Workspace, source: str) -> Doubles:
@@ -300,9 +296,7 @@ def _silhouette(x: FloatArray, labels: IntArray) -> Doubles:
     return np.asarray(silhouette_samples(x, labels), np.float64)
 
 
-def _silhouette_result(
-    ws: Workspace, source: str, reduce: Callable[[Doubles], float], low: float
-) -> MetricResult:
+def _silhouette_result(ws: Workspace, source: str, reduce: Callable[[Doubles], float]) -> MetricResult:
     values = silhouettes(ws, source)
     known = np.flatnonzero(np.isfinite(values))
     value = reduce(values[known])
@@ -360,22 +354,22 @@ def _silhouette_spec(name: str, of: str, needs: frozenset[Need], std: bool) -> M
 @metric(_silhouette_spec("silhouette_mean", "clusters", frozenset(), False))
 def silhouette_mean(ws: Workspace) -> MetricResult:
     """Mean silhouette of the first k-means clustering, in [-1, 1]; scikit-learn's definition, N capped."""
-    return _silhouette_result(ws, "clusters", _mean, -1)
+    return _silhouette_result(ws, "clusters", _mean)
 
 
 @metric(_silhouette_spec("silhouette_std", "clusters", frozenset(), True))
 def silhouette_std(ws: Workspace) -> MetricResult:
     """Standard deviation over samples of the silhouette of clusters. Never rank encoders by it alone."""
-    return _silhouette_result(ws, "clusters", _std, 0)
+    return _silhouette_result(ws, "clusters", _std)
 
 
 @metric(_silhouette_spec("silhouette_labels_mean", "classes", _LABELS, False))
 def silhouette_labels_mean(ws: Workspace) -> MetricResult:
     """Mean silhouette of the labeled classes, in [-1, 1]; null: labels permuted."""
-    return _silhouette_result(ws, "labels", _mean, -1)
+    return _silhouette_result(ws, "labels", _mean)
 
 
 @metric(_silhouette_spec("silhouette_labels_std", "classes", _LABELS, True))
 def silhouette_labels_std(ws: Workspace) -> MetricResult:
     """Standard deviation over samples of the silhouette of classes. Never rank encoders by it alone."""
-    return _silhouette_result(ws, "labels", _std, 0)
+    return _silhouette_result(ws, "labels", _std)
