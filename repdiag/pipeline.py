@@ -15,20 +15,24 @@ from repdiag.sources import is_embeddings, open_source, read_embeddings
 from repdiag.types import EmbeddingSet, ImageSource, MetricSpec, Need, Progress, Report, silent
 
 if TYPE_CHECKING:
-    from repdiag.embed import EmbedConfig
     from repdiag.encoders import Encoder
+    from repdiag.extraction import EmbedConfig
     from repdiag.store import Store
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. `model` is a file or a name, or "-" when `dataset` holds embeddings."""
+    """What the user asked for. `model` is a file or a name, or "-" when `dataset` holds embeddings.
 
-    model: str
-    dataset: str
+    Either may also be the thing itself: an `Encoder`, an `ImageSource`, an `EmbeddingSet` (model "-").
+    """
+
+    model: str | Encoder
+    dataset: str | ImageSource | EmbeddingSet
     config: ScoreConfig = field(default_factory=ScoreConfig)
     embed: EmbedConfig | None = None
     loading: Mapping[str, Any] = field(default_factory=dict)  # keywords of `load_encoder`
+    data: Mapping[str, Any] = field(default_factory=dict)  # keywords of `open_source`
     cache: Path | None = None  # None: the default place
     use_cache: bool = True
     use_labels: bool = True
@@ -71,7 +75,7 @@ class Plan:
         """The steps in order; measures one small forward pass to estimate the extraction."""
         steps = []
         if self.encoder is not None and self.source is not None:
-            from repdiag.embed import embedding_key
+            from repdiag.extraction import embedding_key
 
             total = len(self.source.manifest)
             key = embedding_key(self.encoder, self.source.manifest, _embed_config(self.request))
@@ -106,25 +110,39 @@ class Plan:
 def make_plan(request: Request) -> Plan:
     """Open the model and the data set, check that they fit the request; raises RepdiagErrors."""
     metrics = tuple(m.spec for m in choose_metrics(request.metrics))
-    if is_embeddings(request.dataset):
+    dataset = request.dataset
+    if isinstance(dataset, EmbeddingSet) or (isinstance(dataset, str) and is_embeddings(dataset)):
         if request.model != "-":
             raise UsageError(
-                f"'{request.dataset}' holds ready embeddings, so no model is run on it",
+                f"'{_name(dataset)}' holds ready embeddings, so no model is run on it",
                 do="Give '-' as MODEL",
             )
-        return Plan(request, _device(request), read_embeddings(request.dataset), None, None, None, metrics)
+        embeddings = read_embeddings(dataset) if isinstance(dataset, str) else dataset
+        return Plan(request, _device(request), embeddings, None, None, None, metrics)
     if request.model == "-":
         raise UsageError(
-            f"MODEL is '-', but '{request.dataset}' does not hold embeddings",
+            f"MODEL is '-', but '{_name(dataset)}' does not hold embeddings",
             do="Give a .npz, .npy or .parquet file of embeddings, or name the model",
         )
-    source = open_source(request.dataset, labeled=request.use_labels)
+    source = (
+        open_source(dataset, labeled=request.use_labels, **request.data)
+        if isinstance(dataset, str)
+        else dataset
+    )
     from repdiag.encoders import load_encoder
     from repdiag.store import Store
 
-    encoder = load_encoder(request.model, **request.loading)
+    model = request.model
+    encoder = load_encoder(model, **request.loading) if isinstance(model, str) else model
     store = (Store(request.cache) if request.cache else Store()) if request.use_cache else None
     return Plan(request, _device(request), None, encoder, source, store, metrics)
+
+
+def _name(dataset: str | ImageSource | EmbeddingSet) -> str:
+    """The data set as a person would call it."""
+    if isinstance(dataset, str):
+        return dataset
+    return "embeddings" if isinstance(dataset, EmbeddingSet) else dataset.name
 
 
 def run(plan: Plan, progress: Progress = silent) -> Report:
@@ -136,8 +154,8 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
     if embeddings is None:
         assert plan.encoder is not None
         assert plan.source is not None
-        from repdiag.embed import embed
-        from repdiag.embed import thumbnails as read_thumbnails
+        from repdiag.extraction import embed
+        from repdiag.extraction import thumbnails as read_thumbnails
 
         embeddings = embed(
             plan.encoder, plan.source, _embed_config(request), store=plan.store, progress=progress
@@ -160,7 +178,7 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
             + "; ".join(f"{c.path} ({c.reason})" for c in embeddings.corrupt[:3])
             + ("; ..." if len(embeddings.corrupt) > 3 else "")
         )
-    location = plan.source.name if plan.source else request.dataset
+    location = _name(plan.source or request.dataset)
     name = Path(location).name or location
     report = diagnose(
         embeddings,
@@ -213,13 +231,13 @@ def score(request: Request, progress: Progress = silent) -> Report:
 
 
 def _embed_config(request: Request) -> EmbedConfig:
-    from repdiag.embed import EmbedConfig
+    from repdiag.extraction import EmbedConfig
 
     return request.embed or EmbedConfig(seed=request.config.seed)
 
 
 def _device(request: Request) -> str:
-    from repdiag.embed.config import choose_device
+    from repdiag.extraction.config import choose_device
 
     return str(choose_device(_embed_config(request)))
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from repdiag.embed import EmbedConfig, embed, embedding_key, forward
-from repdiag.embed.config import shape_of
-from repdiag.embed.forward import choose_batch_size
+from repdiag.extraction import EmbedConfig, embed, embedding_key, forward
+from repdiag.extraction.config import shape_of
+from repdiag.extraction.forward import choose_batch_size
 from repdiag.encoders import Encoder, Loading, Preprocessing
 from repdiag.errors import CheckpointError, DataError, ResourceError, UsageError
 from repdiag.sources import Images, open_source
@@ -222,7 +222,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_embed
-from repdiag.embed import embed
+from repdiag.extraction import embed
 from repdiag.sources import open_source
 from repdiag.store import Store, disk
 disk.SYNC_SECONDS = 0.0

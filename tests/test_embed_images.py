@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from repdiag.embed.images import Undecodable, augment, bombs_are_errors, decode, preprocess, thumbnails
+from repdiag.extraction.images import Undecodable, augment, bombs_are_errors, decode, preprocess, thumbnails
 from repdiag.encoders import Preprocessing
 from repdiag.types import Manifest
 

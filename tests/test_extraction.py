@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from repdiag.embed import EmbedConfig, embed, thumbnails
-from repdiag.embed.images import Undecodable, augment, bombs_are_errors, decode, preprocess
+from repdiag.extraction import EmbedConfig, embed, thumbnails
+from repdiag.extraction.images import Undecodable, augment, bombs_are_errors, decode, preprocess
 from repdiag.encoders import Encoder, Loading, Preprocessing
 from repdiag.errors import DataError, ResourceError
 from repdiag.sources import open_source

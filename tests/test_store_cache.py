@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from repdiag.embed import EmbedConfig, embed, embedding_key
+from repdiag.extraction import EmbedConfig, embed, embedding_key
 from repdiag.encoders import Encoder, Loading, Preprocessing
 from repdiag.errors import OutputError
 from repdiag.sources import open_source

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repdiag.cli.options import ImageOptions, LoadingOptions, grouped
+
 if TYPE_CHECKING:
     from repdiag.pipeline import Plan, Request
 
 
-class Precision(enum.StrEnum):
-    """Arithmetic of the forward pass; auto is bfloat16 autocast on CUDA and float32 elsewhere."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class Interpolation(enum.StrEnum):
-    """How images are resized."""
-
-    bilinear = "bilinear"
-    bicubic = "bicubic"
-
-
-LOADING = "Loading the model"
-IMAGES = "Images and device"
 NUMBERS = "What is measured, and how"
 CACHE = "Cache"
 
 
+@grouped
 def command(
     model: Annotated[
         str,
@@ -48,6 +33,7 @@ def command(
             "either, or .npz, .npy, .parquet of embeddings.",
         ),
     ],
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its tables.")] = Path(
         "repdiag-report"
     ),
@@ -57,74 +43,8 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither summary nor progress.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Pretend that there are no labels.")] = False,
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            help="Architecture: a timm or torchvision name, or FILE.py:FACTORY.", rich_help_panel=LOADING
-        ),
-    ] = None,
-    pretrained: Annotated[
-        bool,
-        typer.Option(
-            "--pretrained", help="With a name: fetch its weights from the hub.", rich_help_panel=LOADING
-        ),
-    ] = False,
-    key: Annotated[
-        str | None,
-        typer.Option(help="Entry of the checkpoint that holds the weights.", rich_help_panel=LOADING),
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option(help="Prefix of the backbone's tensors.", rich_help_panel=LOADING)
-    ] = None,
-    trust_pickle: Annotated[
-        bool,
-        typer.Option(
-            "--trust-pickle",
-            help="Unpickle the file even if that runs code from it.",
-            rich_help_panel=LOADING,
-        ),
-    ] = False,
-    size: Annotated[
-        int | None, typer.Option(help="Input size in pixels.", rich_help_panel=IMAGES, min=1)
-    ] = None,
-    resize: Annotated[
-        int | None, typer.Option(help="Shorter side before the center crop.", rich_help_panel=IMAGES, min=1)
-    ] = None,
-    interpolation: Annotated[
-        Interpolation | None, typer.Option(help="How images are resized.", rich_help_panel=IMAGES)
-    ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(help="Channel means of inputs in [0, 1], as 0.485,0.456,0.406.", rich_help_panel=IMAGES),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(help="Channel standard deviations, as 0.229,0.224,0.225.", rich_help_panel=IMAGES),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=IMAGES)] = "auto",
-    precision: Annotated[
-        Precision, typer.Option(help="auto is bfloat16 on CUDA, else float32.", rich_help_panel=IMAGES)
-    ] = Precision.auto,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Images per forward pass; automatic by default.", rich_help_panel=IMAGES, min=1),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Decoding threads; one per core by default.", rich_help_panel=IMAGES, min=1),
-    ] = None,
-    views: Annotated[
-        int, typer.Option(help="Augmented views per sample; 0 for none.", rich_help_panel=IMAGES, min=0)
-    ] = 2,
-    view_samples: Annotated[
-        int, typer.Option(help="How many samples get augmented views.", rich_help_panel=IMAGES, min=4)
-    ] = 2048,
-    max_corrupt: Annotated[
-        float,
-        typer.Option(
-            help="Largest share of unreadable images to leave out.", rich_help_panel=IMAGES, min=0, max=1
-        ),
-    ] = 0.01,
+    loading: LoadingOptions,
+    images: ImageOptions,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these metrics or families, separated by commas.", rich_help_panel=NUMBERS),
@@ -194,21 +114,8 @@ def command(
     """
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.config import ScoreConfig
-    from repdiag.embed import EmbedConfig
     from repdiag.pipeline import Request, make_plan, run
 
-    loading = {
-        "arch": arch,
-        "pretrained": pretrained,
-        "key": key,
-        "prefix": prefix,
-        "trust_pickle": trust_pickle,
-        "size": size,
-        "resize": resize,
-        "interpolation": interpolation.value if interpolation else None,
-        "mean": _numbers(mean, "--mean"),
-        "std": _numbers(std, "--std"),
-    }
     request = Request(
         model=model,
         dataset=dataset,
@@ -223,17 +130,8 @@ def command(
             lower=lower,
             upper=upper,
         ),
-        embed=EmbedConfig(
-            device=device,
-            batch_size=batch_size,
-            views=views,
-            view_samples=view_samples,
-            seed=seed,
-            precision=precision.value,
-            workers=workers,
-            max_corrupt=max_corrupt,
-        ),
-        loading=loading,
+        embed=images.config(seed),
+        loading=loading.keywords(),
         cache=cache,
         use_cache=not no_cache,
         use_labels=not unlabeled,
@@ -258,22 +156,6 @@ def command(
         from repdiag.report.terminal import render
 
         render(report, ResultConsole(), files)
-
-
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    from repdiag.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{option} '{text}' is not a list of numbers", do="Write it as 0.5,0.5,0.5"
-        ) from None
-    if len(values) not in (1, 3):
-        raise UsageError(f"{option} has {len(values)} numbers", do="Give 1 or 3, one per channel")
-    return values
 
 
 def _writable(out: Path) -> None:

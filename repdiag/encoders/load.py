@@ -13,8 +13,9 @@ from torch import nn
 
 from repdiag.checkpoints import Checkpoint, read_checkpoint
 from repdiag.encoders import prefixes, preprocessing, recipe, weights, zoo
+from repdiag.encoders.assemble import assemble
 from repdiag.encoders.sketch import OPTIONAL
-from repdiag.encoders.types import Encoder, Loading, Preprocessing
+from repdiag.encoders.types import Encoder, Loading
 from repdiag.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
 
@@ -109,7 +110,7 @@ def _named(model: str, pretrained: bool, wishes: Mapping[str, Any]) -> Encoder:
         warnings=() if pretrained else (warning,),
     )
     known = plan.preprocessing(network)
-    return _encoder(model, plan.name, network, known, loading, wishes)
+    return assemble(model, plan.name, network, known, loading, wishes)
 
 
 def _network(
@@ -144,7 +145,7 @@ def _network(
     known = said or fit.recipe.preprocessing(network)
     warnings = fit.recipe.warnings + preprocessing.doubt(known, wishes["mean"])
     loading = _account(checkpoint, network, start, readings, fit.recipe.alternatives, warnings)
-    return _encoder(Path(model).name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity)
+    return assemble(Path(model).name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity)
 
 
 def _account(
@@ -206,36 +207,4 @@ def _program(model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any]) -> E
     architecture = f"{checkpoint.container} program"
     # the operations are part of the file, so that equal weights alone do not make equal encoders
     identity = f"{architecture} {checkpoint.sha256}"
-    return _encoder(Path(model).name, architecture, network, known, loading, wishes, identity)
-
-
-def _encoder(
-    name: str,
-    architecture: str,
-    network: nn.Module,
-    known: Preprocessing,
-    loading: Loading,
-    wishes: Mapping[str, Any],
-    identity: str = "",
-) -> Encoder:
-    """Freeze, pool, try on one image, and describe."""
-    chosen = preprocessing.override(known, **wishes)
-    weights.frozen(network)
-    with torch.random.fork_rng(devices=[]):
-        image = torch.zeros(1, chosen.channels, chosen.size, chosen.size)
-        module, dim = weights.pooled(network, image)
-        channels_last = weights.runs_channels_last(network, image)
-    mark = weights.fingerprint(network.state_dict(), identity or architecture, module.pooling)
-    readings = loading.readings
-    if module.pooling == weights.FIRST_TOKEN:
-        readings += ("the output is a sequence of tokens; the first one is taken",)
-    return Encoder(
-        module=module.eval(),
-        name=name,
-        architecture=architecture,
-        dim=dim,
-        preprocessing=chosen,
-        fingerprint=mark,
-        loading=dataclasses.replace(loading, readings=readings),
-        channels_last=channels_last,
-    )
+    return assemble(Path(model).name, architecture, network, known, loading, wishes, identity)

@@ -10,9 +10,9 @@ import numpy as np
 import PIL
 import torch
 
-from repdiag.embed.images import AUGMENTATION
 from repdiag.encoders import Encoder
 from repdiag.errors import UsageError
+from repdiag.extraction.images import AUGMENTATION
 from repdiag.store import CACHE_FORMAT, Shape, key_of
 from repdiag.types import Manifest
 

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from repdiag.embed.config import (
+from repdiag.encoders import Encoder
+from repdiag.errors import DataError
+from repdiag.extraction.config import (
     EmbedConfig,
     choose_device,
     choose_precision,
     key_parts,
     shape_of,
 )
-from repdiag.embed.forward import Forward, choose_batch_size
-from repdiag.embed.images import AUGMENTATION, bombs_are_errors
-from repdiag.embed.loader import Batch, Loader, default_workers
-from repdiag.encoders import Encoder
-from repdiag.errors import DataError
+from repdiag.extraction.forward import Forward, choose_batch_size
+from repdiag.extraction.images import AUGMENTATION, bombs_are_errors
+from repdiag.extraction.loader import Batch, Loader, default_workers
 from repdiag.store import Entry, MemoryEntry, Store, key_of
 from repdiag.types import (
     BoolArray,

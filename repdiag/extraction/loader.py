@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from repdiag.embed.images import Pixels, Undecodable, augment, decode, preprocess
 from repdiag.encoders import Preprocessing
+from repdiag.extraction.images import Pixels, Undecodable, augment, decode, preprocess
 from repdiag.store import Shape
 from repdiag.types import ImageSource
 

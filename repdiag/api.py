@@ -1,0 +1,1 @@
+"""The Python interface: what `repdiag` offers under its own name, for models and data of any kind."""

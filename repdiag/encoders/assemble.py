@@ -1,0 +1,45 @@
+"""The last step of every way to an encoder: freeze the network, pool its output, try it, describe it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from repdiag.encoders import preprocessing, weights
+from repdiag.encoders.types import Encoder, Loading, Preprocessing
+
+
+def assemble(
+    name: str,
+    architecture: str,
+    network: nn.Module,
+    known: Preprocessing,
+    loading: Loading,
+    wishes: Mapping[str, Any],
+    identity: str = "",
+) -> Encoder:
+    """Freeze, pool, try on one image, and describe."""
+    chosen = preprocessing.override(known, **wishes)
+    weights.frozen(network)
+    with torch.random.fork_rng(devices=[]):
+        image = torch.zeros(1, chosen.channels, chosen.size, chosen.size)
+        module, dim = weights.pooled(network, image)
+        channels_last = weights.runs_channels_last(network, image)
+    mark = weights.fingerprint(network.state_dict(), identity or architecture, module.pooling)
+    readings = loading.readings
+    if module.pooling == weights.FIRST_TOKEN:
+        readings += ("the output is a sequence of tokens; the first one is taken",)
+    return Encoder(
+        module=module.eval(),
+        name=name,
+        architecture=architecture,
+        dim=dim,
+        preprocessing=chosen,
+        fingerprint=mark,
+        loading=dataclasses.replace(loading, readings=readings),
+        channels_last=channels_last,
+    )

@@ -1,0 +1,1 @@
+"""The clean backbone of a checkpoint in the formats that others read."""

@@ -1,0 +1,1 @@
+"""A Lightning callback that scores the encoder while it trains (extra: lightning)."""
