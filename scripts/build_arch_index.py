@@ -3,14 +3,16 @@
 Run after an update of timm or torchvision:  python scripts/build_arch_index.py
 Every architecture is built on the `meta` device, so that this takes minutes and little memory. Those that
 have the very same names and shapes are then given the same random weights and one random image, to learn
-which of them compute the same.
+which of them compute the same; comparisons that the present index holds for the same versions are kept.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
+import math
 import sys
 import warnings
 from importlib import metadata
@@ -19,7 +21,7 @@ from typing import Any
 
 import torch
 
-from repdiag.encoders import sketch, zoo
+from repdiag.encoders import preprocessing, sketch, zoo
 from repdiag.files import atomic
 
 TARGET = Path(__file__).parent.parent / "repdiag" / "encoders" / "architectures.json.gz"
@@ -27,16 +29,39 @@ LARGEST = 120_000_000  # parameters that are still worth the time to compare
 TOLERANCE = 1e-4  # of the largest feature
 
 
-def entry(name: str) -> tuple[str, dict[str, Any]]:
-    """The tensors' digest, and the description that architectures with equal tensors share."""
+def entry(name: str) -> tuple[str, dict[str, Any], list[Any]]:
+    """The tensors' digest, the description that architectures with equal tensors share, and what is its own."""
     network = zoo.on_meta(name)
     shapes = sketch.required(network.state_dict())
-    size = sum(tensor.numel() for tensor in network.state_dict().values())
-    return sketch.tensors_digest(shapes), {
+    shared = {
         "tensors": len(shapes),
         "sketch": sketch.sketch(shapes),
-        "parameters": size,
+        "parts": sketch.part_sums(shapes),
+        "inside": sketch.inside_heads(shapes),
+        "parameters": sum(math.prod(shape) for shape in shapes.values()),
     }
+    return sketch.tensors_digest(shapes), shared, [features(name, network), preprocessing_of(name, network)]
+
+
+def features(name: str, network: torch.nn.Module) -> int | None:
+    """D of the pooled output; timm says it, torchvision's networks are run without numbers."""
+    if name.startswith("timm:"):
+        said = getattr(network, "head_hidden_size", None) or getattr(network, "num_features", None)
+        return said if isinstance(said, int) else None
+    size = preprocessing.of_library(name, network).size
+    try:
+        with torch.inference_mode():
+            return int(network(torch.zeros(1, 3, size, size, device="meta")).shape[1])
+    except (AssertionError, NotImplementedError, RuntimeError):
+        return None
+
+
+def preprocessing_of(name: str, network: torch.nn.Module) -> dict[str, Any] | None:
+    """The fields of its Preprocessing, None where the library says something that makes no sense."""
+    try:
+        return dataclasses.asdict(preprocessing.of_library(name, network))
+    except (TypeError, ValueError, StopIteration):
+        return None
 
 
 def preference(name: str) -> tuple[int, int, str]:
@@ -56,8 +81,12 @@ def build(name: str) -> torch.nn.Module:
 
 
 @torch.no_grad()
-def compared(names: list[str], parameters: int) -> dict[str, bool | None]:
+def compared(
+    names: list[str], parameters: int, before: dict[frozenset[str], dict[str, Any]]
+) -> dict[str, Any]:
     """For each name whether it computes what the first one does (None: too large to try)."""
+    if frozenset(names) in before:
+        return before[frozenset(names)]
     same: dict[str, bool | None] = dict.fromkeys(names)
     same[names[0]] = True
     if len(names) == 1 or parameters > LARGEST:
@@ -79,6 +108,16 @@ def compared(names: list[str], parameters: int) -> dict[str, bool | None]:
     return same
 
 
+def earlier(versions: dict[str, str]) -> dict[frozenset[str], dict[str, Any]]:
+    """The comparisons in the present index, if it is of the same versions, by the names compared."""
+    if not TARGET.exists():
+        return {}
+    index = json.loads(gzip.decompress(TARGET.read_bytes()))
+    return (
+        {frozenset(g["names"]): g["names"] for g in index["groups"]} if index["made_with"] == versions else {}
+    )
+
+
 def main() -> int:
     """Build every architecture and write the index."""
     warnings.simplefilter("ignore")
@@ -89,16 +128,20 @@ def main() -> int:
         for architecture in zoo.names(library):
             name = f"{library}:{architecture}"
             try:
-                key, shared = entry(name)
+                key, shared, own = entry(name)
             except Exception as error:  # a library's own breakage must not lose the rest; it is listed
                 left_out += 1
                 print(f"left out {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 continue
-            groups.setdefault(key, shared | {"names": []})["names"].append(name)
+            group = groups.setdefault(key, shared | {"names": [], "facts": {}})
+            group["names"].append(name)
+            group["facts"][name] = own
+    versions = {library: metadata.version(library) for library in zoo.LIBRARIES}
+    before = earlier(versions)
     for group in groups.values():
-        group["names"] = compared(sorted(group["names"], key=preference), group.pop("parameters"))
+        group["names"] = compared(sorted(group["names"], key=preference), group["parameters"], before)
     index = {
-        "made_with": {library: metadata.version(library) for library in zoo.LIBRARIES},
+        "made_with": versions,
         "groups": [groups[key] for key in sorted(groups)],
     }
     buffer = io.BytesIO()

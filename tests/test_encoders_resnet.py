@@ -49,7 +49,7 @@ def test_any_cifar_resnet_is_read_off_its_shapes(
     assert encoder.preprocessing.size == 32
     assert encoder.preprocessing.channels == channels
     assert encoder.preprocessing.origin.startswith("assumed")
-    assert any("max-pooling" in text for text in encoder.loading.warnings)
+    assert any("max-pool" in text for text in encoder.loading.warnings)
     assert any("--mean" in text for text in encoder.loading.warnings)
     network.fc = nn.Identity()
     images = torch.randn(2, channels, 32, 32)

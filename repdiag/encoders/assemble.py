@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from repdiag.encoders import preprocessing, weights
-from repdiag.encoders.types import Encoder, Loading, Preprocessing
+from repdiag.encoders import weights
+from repdiag.encoders.input import Preprocessing, override
+from repdiag.encoders.types import Encoder, Loading
 
 
 def assemble(
@@ -23,7 +24,7 @@ def assemble(
     identity: str = "",
 ) -> Encoder:
     """Freeze, pool, try on one image, and describe."""
-    chosen = preprocessing.override(known, **wishes)
+    chosen = override(known, **wishes)
     weights.frozen(network)
     with torch.random.fork_rng(devices=[]):
         image = torch.zeros(1, chosen.channels, chosen.size, chosen.size)

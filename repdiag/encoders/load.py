@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from repdiag.checkpoints import Checkpoint, read_checkpoint
-from repdiag.encoders import prefixes, preprocessing, recipe, weights, zoo
+from repdiag.encoders import methods, prefixes, recipe, weights, zoo
 from repdiag.encoders.assemble import assemble
-from repdiag.encoders.sketch import OPTIONAL
+from repdiag.encoders.hints import BY_USER, by_user
+from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
+from repdiag.encoders.sketch import is_computed
+from repdiag.encoders.translations import View
 from repdiag.encoders.types import Encoder, Loading
 from repdiag.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
@@ -27,6 +30,9 @@ def load_encoder(
     key: str | None = None,
     prefix: str | None = None,
     trust_pickle: bool = False,
+    stem_padding: int | None = None,
+    max_pool: bool | None = None,
+    heads: int | None = None,
     size: int | None = None,
     resize: int | None = None,
     interpolation: str | None = None,
@@ -37,28 +43,38 @@ def load_encoder(
 
     A name gives seeded random weights, or with `pretrained` those of the library's hub. Of a file, the
     architecture is found from the tensors' names and shapes unless `arch` tells it; `key` and `prefix` say
-    where in the file the backbone is. `trust_pickle` lets a pickle run its code. `size`, `resize` (pixels),
-    `interpolation`, `mean` and `std` (per channel, for values in [0, 1]) override what is known of the input.
+    where in the file the backbone is. `trust_pickle` lets a pickle run its code. `stem_padding` (pixels) and
+    `max_pool` tell what the shapes of a ResNet's stem cannot, `heads` those of a ViT's attention. `size`,
+    `resize` (pixels), `interpolation`, `mean` and `std` (per channel, for values in [0, 1]) override what is
+    known of the input.
     Raises UsageError, CheckpointError or UnsafeCheckpointError.
     """
     wishes: dict[str, Any] = {
         "size": size, "resize": resize, "interpolation": interpolation, "mean": mean, "std": std
     }  # fmt: skip
     if model.partition(":")[0] in zoo.LIBRARIES and ":" in model:
-        given = {"--arch": arch, "--key": key, "--prefix": prefix, "--trust-pickle": trust_pickle or None}
+        given = {
+            "--arch": arch, "--key": key, "--prefix": prefix, "--trust-pickle": trust_pickle or None,
+            "--stem-padding": stem_padding, "--max-pool": max_pool, "--heads": heads,
+        }  # fmt: skip
         if wrong := [flag for flag, value in given.items() if value is not None]:
             raise UsageError(f"{', '.join(wrong)} tell about a checkpoint file, but {model} is a name")
         return _named(model, pretrained, wishes)
     if pretrained:
         raise UsageError("--pretrained goes with timm:NAME or torchvision:NAME, not with a file")
+    try:
+        hints = by_user(stem_padding, max_pool, heads)
+    except ValueError as error:
+        raise UsageError(f"The network makes no sense: {error}") from error
+    wanted = recipe.Wanted(model, key, prefix, hints)
     checkpoint = _read(model, trust_pickle)
     if arch is None:
         arch, checkpoint = _said_architecture(checkpoint)
     if checkpoint.module is None or arch is not None:
-        return _network(model, checkpoint, arch, key, prefix, wishes)
+        return _network(checkpoint, arch, wanted, wishes)
     if checkpoint.container.startswith("torch.save"):  # a trusted pickle of a whole module, its head included
         with contextlib.suppress(CheckpointError):
-            return _network(model, checkpoint, None, key, prefix, wishes)
+            return _network(checkpoint, None, wanted, wishes)
     if key is not None or prefix is not None:
         raise UsageError(f"--key and --prefix do not go with a {checkpoint.container} program", where=model)
     return _program(model, checkpoint, wishes)
@@ -70,7 +86,7 @@ def _said_architecture(checkpoint: Checkpoint) -> tuple[str | None, Checkpoint]:
     The file's word is a hint (the tensors must fit all the same) and never a path of code to run.
     """
     said = checkpoint.metadata.get("repdiag.architecture")
-    if said is None or said == "cifar-resnet":
+    if said is None or said in recipe.FROM_SHAPES:
         return said, checkpoint
     try:
         zoo.split(said)
@@ -110,25 +126,21 @@ def _named(model: str, pretrained: bool, wishes: Mapping[str, Any]) -> Encoder:
         warnings=() if pretrained else (warning,),
     )
     known = plan.preprocessing(network)
+    loading = dataclasses.replace(loading, readings=_resized(network, known, wishes))
     return assemble(model, plan.name, network, known, loading, wishes)
 
 
 def _network(
-    model: str,
-    checkpoint: Checkpoint,
-    arch: str | None,
-    key: str | None,
-    prefix: str | None,
-    wishes: Mapping[str, Any],
+    checkpoint: Checkpoint, arch: str | None, wanted: recipe.Wanted, wishes: Mapping[str, Any]
 ) -> Encoder:
     """The encoder of a file of tensors."""
     tensors = checkpoint.tensors
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    guessed = methods.guess(shapes)
+    if guessed is not None:
+        wanted = dataclasses.replace(wanted, hints=wanted.hints.over(guessed.hints))
     try:
-        if arch is not None:
-            fit = recipe.given(arch, shapes, key, prefix, model)
-        else:
-            fit = recipe.find(shapes, key, prefix, model)
+        fit = recipe.find(shapes, wanted) if arch is None else recipe.given(arch, shapes, wanted)
     except CheckpointError as error:
         modules = [name for name in checkpoint.stubbed if name.startswith("torch.nn.modules.")]
         if not modules:
@@ -136,50 +148,88 @@ def _network(
         raise UnsafeCheckpointError(
             f"The file holds whole pickled modules ({modules[0]}, ...), which cannot be opened without running"
             " its code, and no encoder beside them",
-            where=model,
+            where=wanted.where,
             do="Save the model's state_dict(), or pass --trust-pickle if you trust whoever made the file",
         ) from error
-    start, readings = prefixes.settle(fit.prefixes, fit.required, tensors)
-    network = weights.filled(fit.recipe.build, tensors, start)
-    said = preprocessing.of_metadata(checkpoint.metadata, model)
+    if unheeded := [option for option in wanted.hints.options(BY_USER) if option not in fit.recipe.heeds]:
+        raise UsageError(
+            f"{', '.join(unheeded)} cannot be set for {fit.recipe.name}",
+            where=wanted.where,
+            do="They are for networks that are read off the shapes: ResNets and ViTs",
+        )
+
+    def same(a: str, b: str) -> bool:
+        first, second = fit.view.tensor(a, tensors), fit.view.tensor(b, tensors)
+        return first.dtype == second.dtype and torch.equal(first, second)
+
+    settled = prefixes.settle(fit.prefixes, fit.names, same)
+    if settled.prefix is None:
+        raise prefixes.undecided(settled)
+    network = weights.filled(fit.recipe.build, _Under(fit.view, tensors), settled.prefix)
+    said = of_metadata(checkpoint.metadata, wanted.where)
     known = said or fit.recipe.preprocessing(network)
-    warnings = fit.recipe.warnings + preprocessing.doubt(known, wishes["mean"])
-    loading = _account(checkpoint, network, start, readings, fit.recipe.alternatives, warnings)
-    return assemble(Path(model).name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity)
+    readings = (*settled.notes, *fit.readings, *_resized(network, known, wishes))
+    loading = _account(checkpoint, network, fit, settled.prefix)
+    loading = dataclasses.replace(
+        loading,
+        method=guessed.name if guessed else "",
+        readings=readings + loading.readings,
+        warnings=(*checkpoint.warnings, *fit.recipe.warnings, *doubt(known, wishes["mean"])),
+    )
+    name = Path(wanted.where).name
+    return assemble(name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity)
 
 
-def _account(
-    checkpoint: Checkpoint,
-    network: nn.Module,
-    start: str,
-    readings: tuple[str, ...],
-    alternatives: tuple[str, ...],
-    warnings: tuple[str, ...],
-) -> Loading:
+class _Under(Mapping[str, torch.Tensor]):
+    """A view's tensors, each made when it is asked for."""
+
+    def __init__(self, view: View, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.view, self.tensors = view, tensors
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.view.tensor(name, self.tensors)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.view.sources)
+
+    def __len__(self) -> int:
+        return len(self.view.sources)
+
+
+def _resized(network: nn.Module, known: Preprocessing, wishes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Make a network of position embeddings ready for the size that the user wants; a sentence if it was."""
+    size = wishes["size"]
+    if size is None or size == known.size or not hasattr(network, "set_input_size"):
+        return ()
+    try:
+        network.set_input_size(img_size=(size, size))  # type: ignore[operator]
+    except Exception as error:  # timm asserts what fits its patches and windows
+        raise UsageError(
+            f"The network cannot take images of {size} pixels: {(str(error) or type(error).__name__)[:200]}",
+            do="Choose a multiple of its patch size",
+        ) from error
+    return (f"position embeddings for {known.size} pixels were resampled (bicubic) to {size}",)
+
+
+def _account(checkpoint: Checkpoint, network: nn.Module, fit: recipe.Fit, start: str) -> Loading:
     """What became of every tensor of the file."""
     state = network.state_dict()
-    used = {start + name for name in state}
+    sources = fit.view.sources
+    used = {origin for name in state if start + name in sources for origin in sources[start + name].names}
     rest = [name for name in checkpoint.tensors if name not in used]
-    ignored = [n for n in rest if n.startswith(start) and n.rpartition(".")[2] in prefixes.IGNORED]
-    half = {str(checkpoint.tensors[n].dtype) for n in used & checkpoint.tensors.keys()} & {
-        "torch.float16",
-        "torch.bfloat16",
-    }
-    notes = tuple(f"weights stored as {dtype} are computed in float32" for dtype in sorted(half))
+    ignored = [n for n in rest if n.startswith(start) and is_computed(n)]
+    half = {str(checkpoint.tensors[n].dtype) for n in used} & {"torch.float16", "torch.bfloat16"}
     return Loading(
         container=checkpoint.container,
         prefix=start,
-        loaded=len(used & checkpoint.tensors.keys()),
+        loaded=sum(start + name in sources for name in state),
         parameters=weights.count(network),
         dropped=tuple(n for n in rest if n not in set(ignored)),
-        missing=tuple(
-            n for n in state if start + n not in checkpoint.tensors and n.rpartition(".")[2] in OPTIONAL
-        ),
+        missing=tuple(n for n in state if start + n not in sources),
         ignored=tuple(ignored),
-        alternatives=alternatives,
-        readings=readings + notes,
+        alternatives=fit.recipe.alternatives,
+        readings=tuple(f"weights stored as {dtype} are computed in float32" for dtype in sorted(half)),
         stubbed=checkpoint.stubbed,
-        warnings=checkpoint.warnings + warnings,
     )
 
 
@@ -188,14 +238,14 @@ def _program(model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any]) -> E
     network = checkpoint.module
     assert network is not None
     shape = [int(n) for n in checkpoint.metadata.get("input_shape", "").split(",") if n.isdigit()]
-    known = preprocessing.of_metadata(checkpoint.metadata, model)
+    known = of_metadata(checkpoint.metadata, model)
     warnings: tuple[str, ...] = checkpoint.warnings
     if known is None:
         size = shape[-1] if len(shape) >= 2 and shape[-1] == shape[-2] else 224
         channels = shape[-3] if len(shape) >= 3 and shape[-3] in (1, 3) else 3
         origin = f"assumed for {checkpoint.container}: {size}x{size} pixels, ImageNet's mean and std"
-        known = preprocessing.imagenet(size, size if shape else 256, channels, origin)
-        warnings += preprocessing.doubt(known, wishes["mean"])
+        known = imagenet(size, size if shape else 256, channels, origin)
+        warnings += doubt(known, wishes["mean"])
     loading = Loading(
         container=checkpoint.container,
         loaded=len(checkpoint.tensors),

@@ -8,11 +8,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from repdiag.errors import UsageError
 from repdiag.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FORM = re.compile(r"(?P<file>.+\.py):(?P<factory>\w+)")
 
@@ -37,6 +39,8 @@ def factory(arch: str) -> Callable[[], nn.Module]:
         )
 
     def build() -> nn.Module:
+        from torch import nn
+
         try:
             network = make()
         except Exception as error:  # the user's code may fail in any way

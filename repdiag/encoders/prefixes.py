@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
-from repdiag.encoders.sketch import Shape
+from repdiag.encoders.sketch import HEADS, Shape, is_computed
 from repdiag.errors import CheckpointError
 
-WRAPPERS = frozenset({"module", "_orig_mod"})
-"""Path components that DistributedDataParallel and torch.compile add; they tell nothing apart."""
-
-HEADS = frozenset({"fc", "head", "heads", "head_dist", "classifier", "linear", "last_linear"})
-"""Top-level parts that may hold tensors beyond those of the headless network."""
-
-IGNORED = frozenset({"num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask"})
-"""Last name components of buffers that are computed, not learned."""
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Path components that DistributedDataParallel, torch.compile and FSDP add; they tell nothing apart."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,9 @@ PREFERENCES = (
 LESSER = {"IL": "it holds DSA's frozen reference network"}
 """Components whose presence makes a reading give way to every one without them."""
 
+Same = Callable[[str, str], bool]
+"""Whether two of the checkpoint's tensors, by name, are equal."""
+
 
 def fitting(required: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> list[str]:
     """Every prefix under which all required names are, with exactly their shapes; () only if there is none."""
@@ -72,11 +67,7 @@ def overhang(prefix: str, required: Mapping[str, Shape], shapes: Mapping[str, Sh
     """
     parts = {name.partition(".")[0] for name in required if "." in name} - HEADS
     inside = (name[len(prefix) :] for name in shapes if name.startswith(prefix))
-    return [
-        name
-        for name in inside
-        if name not in required and name.partition(".")[0] in parts and name.rpartition(".")[2] not in IGNORED
-    ]
+    return [n for n in inside if n not in required and n.partition(".")[0] in parts and not is_computed(n)]
 
 
 def is_lesser(prefix: str) -> bool:
@@ -100,55 +91,60 @@ def _dotted(path: str) -> str:
     return path.rstrip(".") + "." if path.rstrip(".") else ""
 
 
-def settle(
-    prefixes: Sequence[str], required: Mapping[str, Shape], tensors: Mapping[str, torch.Tensor]
-) -> tuple[str, tuple[str, ...]]:
-    """One of several prefixes that fit equally well, and sentences that say why.
+@dataclass(frozen=True)
+class Settled:
+    """Which of several readings is taken, and why; `notes` are sentences. `prefix` None: no rule decides."""
 
-    Identical tensors under two names are one reading. Raises CheckpointError when no rule tells the rest
-    apart: a guess could silently evaluate the wrong network.
+    prefix: str | None
+    notes: tuple[str, ...]
+    undecided: tuple[str, ...] = ()
+
+
+def settle(prefixes: Sequence[str], names: Sequence[str], same: Same) -> Settled:
+    """One of several prefixes under which the tensors `names` fit equally well.
+
+    Identical tensors under two prefixes are one reading.
     """
-    readings = _distinct(sorted(prefixes, key=lambda p: (len(p), p)), required, tensors)
+    readings = _distinct(sorted(prefixes, key=lambda p: (len(p), p)), names, same)
     notes = [
-        f"{_show(r[0])} and {', '.join(map(_show, r[1:]))} hold the same tensors" for r in readings if r[1:]
+        f"{show(r[0])} and {', '.join(map(show, r[1:]))} hold the same tensors" for r in readings if r[1:]
     ]
     left = list(readings)
     for loser in readings:
-        winner = next((w for w in readings if w is not loser and (why := _beats(w, loser))), None)
+        winner = next((w for w in readings if w is not loser and _beats(w, loser)), None)
         if winner is not None:
-            why = _beats(winner, loser)
-            notes.append(f"{_show(winner[0])} was taken, not {_show(loser[0])}: {why}")
+            notes.append(f"{show(winner[0])} was taken, not {show(loser[0])}: {_beats(winner, loser)}")
             left.remove(loser)
     if len(left) != 1:
-        where = ", ".join(_show(r[0]) for r in left or readings)
-        raise CheckpointError(
-            f"The checkpoint holds several different encoders of the same architecture: {where}",
-            do="Say which one with --prefix or --key",
-        )
-    return left[0][0], tuple(notes)
+        return Settled(None, tuple(notes), tuple(r[0] for r in left or readings))
+    return Settled(left[0][0], tuple(notes))
 
 
-def _show(prefix: str) -> str:
+def undecided(settled: Settled) -> CheckpointError:
+    """The refusal to guess: a guess could silently evaluate the wrong network."""
+    where = ", ".join(map(show, settled.undecided))
+    return CheckpointError(
+        f"The checkpoint holds several different encoders of the same architecture: {where}",
+        do="Say which one with --prefix or --key",
+    )
+
+
+def show(prefix: str) -> str:
+    """A prefix as people write it."""
     return f"'{prefix.rstrip('.')}'" if prefix else "the top level"
 
 
-def _distinct(
-    prefixes: Sequence[str], required: Mapping[str, Shape], tensors: Mapping[str, torch.Tensor]
-) -> list[list[str]]:
+def _distinct(prefixes: Sequence[str], names: Sequence[str], same: Same) -> list[list[str]]:
     """Prefixes grouped by what the tensors under them are."""
     groups: list[list[str]] = []
     for prefix in prefixes:
         for group in groups:
-            if all(_equal(tensors[prefix + n], tensors[group[0] + n]) for n in required):
+            if all(same(prefix + name, group[0] + name) for name in names):
                 group.append(prefix)
                 break
         else:
             groups.append([prefix])
     return groups
-
-
-def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _beats(winner: Sequence[str], loser: Sequence[str]) -> str:
@@ -158,11 +154,8 @@ def _beats(winner: Sequence[str], loser: Sequence[str]) -> str:
     for ours in winner:
         for theirs in loser:
             for rule in PREFERENCES:
-                if (
-                    _core(ours)
-                    == [rule.taken if c == rule.left else c for c in _core(theirs)]
-                    != _core(theirs)
-                ):
+                core = _core(theirs)
+                if _core(ours) == [rule.taken if c == rule.left else c for c in core] != core:
                     return rule.because
     return ""
 

@@ -4,56 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
+from repdiag.encoders.input import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
 
 SHOWN = 40  # names of tensors in a description
-
-Interpolation = Literal["bilinear", "bicubic"]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image becomes the encoder's input, and how that is known.
-
-    The shorter side is resized to `resize` pixels, the center `size` x `size` pixels are kept, values in
-    [0, 1] are normalized per channel as (x - mean) / std. `channels` is 3 (RGB) or 1 (gray). `origin` says
-    where the numbers come from, because a wrong guess costs accuracy silently.
-    """
-
-    size: int
-    resize: int
-    interpolation: Interpolation
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    channels: int
-    origin: str
-
-    def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, not {self.channels}")
-        if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError(f"mean {self.mean} and std {self.std} need {self.channels} value(s) each")
-        if self.size < 1 or self.resize < self.size:
-            raise ValueError(f"cannot crop {self.size} pixels from a shorter side of {self.resize}")
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive, not {self.std}")
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise ValueError(f"interpolation must be bilinear or bicubic, not {self.interpolation!r}")
-
-    def describe(self) -> dict[str, Any]:
-        """All fields and a `summary`, ready for JSON."""
-        return {"summary": str(self)} | asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-
-    def __str__(self) -> str:
-        crop = f", shorter side {self.resize} before the crop" if self.resize != self.size else ""
-        mean, std = (", ".join(f"{v:g}" for v in values) for values in (self.mean, self.std))
-        color = "" if self.channels == 3 else ", gray"
-        return (
-            f"{self.size}x{self.size} pixels{crop}{color}, {self.interpolation}; "
-            f"mean {mean}; std {std} ({self.origin})"
-        )
 
 
 @dataclass(frozen=True)
@@ -63,10 +21,12 @@ class Loading:
     `loaded` counts tensors, `parameters` their numbers. `dropped` names the file's tensors that the encoder
     does not use, `missing` the optional ones it had to do without, `ignored` buffers that carry no weights.
     `alternatives` are architectures with the very same names and shapes, `readings` says which of several
-    equally good prefixes was taken and why, `stubbed` which pickled objects were left inert.
+    equally good prefixes was taken and why, `stubbed` which pickled objects were left inert. `method` is the
+    project or method that the checkpoint seems to come from ("" where nothing tells).
     """
 
     container: str
+    method: str = ""
     prefix: str = ""
     loaded: int = 0
     parameters: int = 0

@@ -1,15 +1,18 @@
 """Checkpoints whose tensors have other names than torchvision and timm give them, put under those names.
 
-One file per idea with `NAME` (for people) and `translate(shapes)`. Nothing here reads a weight: a translation
+One file per idea with `NAME` (for people), `translate(shapes)` and, where the names also tell what shapes
+cannot, `hints(shapes)`. Nothing here reads a weight: a translation
 says which of the file's tensors each renamed one is made of, and how; importing this imports no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+from repdiag.encoders.hints import Hints
 
 if TYPE_CHECKING:
     import torch
@@ -35,23 +38,24 @@ class View:
 
     translations: tuple[str, ...]
     sources: Mapping[str, Source]
+    hints: Hints = field(default_factory=Hints)
 
     @property
     def shapes(self) -> dict[str, Shape]:
         """Name -> shape."""
         return {name: source.shape for name, source in self.sources.items()}
 
-    def tensors(self, of_file: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The view's tensors, made of the file's."""
-        return {
-            name: source.make(*(of_file[n] for n in source.names)) if source.make else of_file[source.names[0]]
-            for name, source in self.sources.items()
-        }
+    def tensor(self, name: str, of_file: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The view's tensor `name`, made of the file's."""
+        source = self.sources[name]
+        return source.make(*(of_file[n] for n in source.names)) if source.make else of_file[source.names[0]]
 
 
 def modules() -> tuple[ModuleType, ...]:
     """The translations, in the order in which they may build on one another."""
-    return ()
+    from repdiag.encoders.translations import wrappers
+
+    return (wrappers,)
 
 
 def views(shapes: Mapping[str, Shape]) -> Iterator[View]:
@@ -63,7 +67,8 @@ def views(shapes: Mapping[str, Shape]) -> Iterator[View]:
             translated = module.translate(view.shapes)
             if translated is not None:
                 composed = {name: _through(source, view.sources) for name, source in translated.items()}
-                found.append(View((*view.translations, module.NAME), composed))
+                told = module.hints(view.shapes) if hasattr(module, "hints") else Hints()
+                found.append(View((*view.translations, module.NAME), composed, told.over(view.hints)))
                 yield found[-1]
 
 
