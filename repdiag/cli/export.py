@@ -1,0 +1,97 @@
+"""`repdiag export`: the clean backbone of a checkpoint, in a format that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repdiag.cli.options import LoadingOptions, grouped
+
+if TYPE_CHECKING:
+    from repdiag.exporting import Exported
+
+
+@grouped
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="FILE", help="Checkpoint file, model folder, or a name: timm:resnet18.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; OUT.json describes it.")],
+    *,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="safetensors, torchscript, torch.export or onnx; by default what OUT's suffix says: "
+            ".safetensors, .ts, .pt2, .onnx.",
+        ),
+    ] = None,
+    with_normalization: Annotated[
+        bool,
+        typer.Option(
+            "--with-normalization", help="Make the program take images in [0, 1] and normalize them itself."
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the description as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    loading: LoadingOptions,
+) -> None:
+    """Write the backbone alone as safetensors, TorchScript, torch.export or ONNX, verified.
+
+    What was written is opened again and compared with the encoder before it gets its name.
+
+    Example: repdiag export fixtures/encoders/simclr.pt backbone.safetensors
+    """
+    from repdiag.errors import Interrupted
+    from repdiag.exporting import export
+
+    try:
+        done = export(
+            model, out, kind, with_normalization=with_normalization, force=force, **loading.keywords()
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted; nothing was written") from None
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(done.describe(), indent=2, ensure_ascii=False))
+    elif not quiet:
+        _print(done)
+
+
+def _print(done: Exported) -> None:
+    from rich.markup import escape
+
+    from repdiag.cli.console import ResultConsole
+
+    encoder, batches = done.encoder, ", ".join(map(str, done.batch_sizes))
+    equal = (
+        "bit-equal features"
+        if done.max_abs_difference == 0
+        else f"largest difference {done.max_abs_difference:.2g}, {done.max_relative_difference:.1e} of the largest"
+        f" feature ({done.tolerance:g} accepted)"
+    )
+    lines = [
+        ("input", done.input),
+        ("prepared", str(encoder.preprocessing)),
+        ("verified", f"opened again, random images in batches of {batches}: {equal}"),
+        ("SHA-256", done.sha256),
+        ("described", done.files[1].name),
+    ]
+    if done.command is not None:
+        lines.append(("score it", done.command))
+    lines += [("in Python" if number == 0 else "", line) for number, line in enumerate(done.code)]
+    console = ResultConsole()
+    size = f"{done.size_bytes / 1e6:,.1f} MB"
+    console.print(
+        f"[bold]{escape(str(done.path))}[/]  {done.format}, {size}: {escape(encoder.architecture)},"
+        f" {encoder.dim} features",
+        soft_wrap=True,
+    )
+    for name, text in lines:
+        console.print(f"  [dim]{name:<10}[/] {escape(text)}", soft_wrap=True)
+    for text in encoder.loading.warnings:
+        console.print(f"  [yellow]note[/]       {escape(text)}", soft_wrap=True)

@@ -1,0 +1,189 @@
+"""`export`: write the backbone, open what was written, compare, and only then put it in its place."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repdiag.encoders import Encoder, Preprocessing, load_encoder
+from repdiag.errors import OutputError, RepdiagError, UsageError
+from repdiag.exporting import check, formats, networks, onnx_file, programs, safetensors_file
+from repdiag.exporting.description import Exported, Source, packed, source_of
+from repdiag.files import atomic
+
+FLAGS = ("size", "resize", "interpolation", "mean", "std")
+"""The input's description, as keywords of `load_encoder`."""
+
+
+def export(
+    encoder: Encoder | str | Path,
+    out: str | Path,
+    format: str | None = None,
+    *,
+    with_normalization: bool = False,
+    force: bool = False,
+    **loading: Any,
+) -> Exported:
+    """Write the backbone of `encoder` (an Encoder, or what `load_encoder` takes) to the file `out`.
+
+    `format` is safetensors, torchscript, torch.export or onnx; by default `out`'s suffix says it. `loading` are
+    keywords of `load_encoder`. A program (all but safetensors) maps normalized images (B, C, H, W) float32 of
+    any batch size to features (B, D) float32; `with_normalization` makes it take images in [0, 1] instead.
+    `out`.json describes the file. What is written is opened afresh and compared with the encoder before it
+    gets its name, so that a wrong file never exists under it. Existing files are replaced only with `force`.
+
+    Raises OutputError when the file exists, cannot be written, or computes something else than the encoder.
+    """
+    out = Path(out)
+    kind = formats.choose(out, format)
+    beside = out.with_name(out.name + ".json")
+    _free(out, beside, force)
+    if kind == "onnx":
+        onnx_file.check_installed()
+    if with_normalization and kind == "safetensors":
+        raise UsageError("--with-normalization goes with a program; safetensors holds weights only")
+    if isinstance(encoder, Encoder):
+        if loading:
+            raise UsageError(f"{', '.join(loading)} tell how to load a file, but an encoder was given")
+        source = Source(encoder.name, encoder.loading.container, {})
+    else:
+        path = Path(encoder)
+        if path.exists() and out.exists() and path.samefile(out):
+            raise UsageError("OUT is the checkpoint itself", where=str(out), do="Name another file")
+        source, encoder = source_of(path, str(encoder)), load_encoder(str(encoder), **loading)
+        source = replace(source, container=encoder.loading.container)
+    encoder = _on_cpu(encoder)
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic(out))
+        described = stack.enter_context(atomic(beside))
+        metadata = _metadata(encoder, source, with_normalization)
+        code = _write(encoder, kind, temporary, metadata, with_normalization)
+        flags, difference = _verify(encoder, kind, temporary, with_normalization, loading)
+        exported = Exported(
+            path=out,
+            format=kind,
+            files=(out, beside),
+            encoder=encoder,
+            source=source,
+            normalizes=with_normalization,
+            sha256=_digest(temporary),
+            size_bytes=temporary.stat().st_size,
+            batch_sizes=check.BATCHES,
+            max_abs_difference=difference.absolute,
+            max_relative_difference=difference.relative,
+            tolerance=check.TOLERANCES[kind],
+            flags=flags,
+            code=tuple(line.replace("FILE", out.name) for line in code),
+        )
+        text = json.dumps(exported.describe(), indent=2, ensure_ascii=False, allow_nan=False)
+        described.write_text(text + "\n", encoding="utf-8")
+    return exported
+
+
+def _free(out: Path, beside: Path, force: bool) -> None:
+    """Raises OutputError when the results would replace something that they may not."""
+    for path in (out, beside):
+        if path.is_dir():
+            raise OutputError("OUT must be a file, this is a folder", where=str(path))
+        if path.exists() and not force:
+            raise OutputError(
+                "There is such a file already", where=str(path), do="Give --force to replace it"
+            )
+
+
+def _on_cpu(encoder: Encoder) -> Encoder:
+    """The encoder itself, or a copy where its module lives on another device."""
+    devices = {t.device.type for t in encoder.module.state_dict().values()}
+    if devices <= {"cpu"}:
+        return encoder
+    return replace(encoder, module=copy.deepcopy(encoder.module).cpu())
+
+
+def _input(how: Preprocessing, with_normalization: bool) -> dict[str, Any]:
+    """What the exported file takes, as `repdiag.preprocessing` says it."""
+    said = {name: getattr(how, name) for name in (*FLAGS, "channels")}
+    if with_normalization:
+        said |= {"mean": (0.0,) * how.channels, "std": (1.0,) * how.channels}
+    return said
+
+
+def _metadata(encoder: Encoder, source: Source, with_normalization: bool) -> dict[str, str]:
+    return {
+        "repdiag.preprocessing": packed(_input(encoder.preprocessing, with_normalization)),
+        "repdiag.source": packed({"name": source.name, "sha256": source.sha256}),
+    }
+
+
+def _write(
+    encoder: Encoder, kind: str, path: Path, metadata: Mapping[str, str], with_normalization: bool
+) -> tuple[str, ...]:
+    """Write the file; returns the Python lines that open it, with FILE for its name."""
+    if kind == "safetensors":
+        backbone = networks.backbone(encoder)
+        named = {"repdiag.architecture": backbone.said} if backbone.said else {}
+        with path.open("wb") as file:
+            tensors = backbone.network.state_dict()
+            safetensors_file.write(file, tensors, {**metadata, **named, **dict(backbone.metadata)})
+        return backbone.code
+    made, images = programs.program(encoder, with_normalization), programs.example(encoder)
+    make = {
+        "torchscript": programs.torchscript,
+        "torch.export": programs.torch_export,
+        "onnx": onnx_file.onnx,
+    }[kind]
+    path.write_bytes(make(made, images, metadata))  # by Python, whose errors tell a full disk
+    return {
+        "torchscript": ("import torch", 'net = torch.jit.load("FILE")'),
+        "torch.export": ("import torch", 'net = torch.export.load("FILE").module()'),
+        "onnx": (
+            "import onnxruntime",
+            'net = onnxruntime.InferenceSession("FILE")',
+            f'features = net.run(["{onnx_file.OUTPUT}"], {{"{onnx_file.INPUT}": images}})[0]',
+        ),
+    }[kind]
+
+
+def _verify(
+    encoder: Encoder, kind: str, path: Path, with_normalization: bool, loading: Mapping[str, Any]
+) -> tuple[dict[str, Any], check.Difference]:
+    """Open the file as a user would and compare; returns the keywords of `load_encoder` that it took.
+
+    First without any, then with those that the file itself cannot say. Raises OutputError when none will do.
+    """
+    if kind == "onnx":
+        return {}, check.compare(encoder, onnx_file.Session(path), kind, normalizes=with_normalization)
+    wanted = _input(encoder.preprocessing, with_normalization)
+    shape = {name: wanted[name] for name in FLAGS}
+    choice = {k: v for k, v in loading.items() if k in ("layer", "pool", "l2") and v is not None}
+    own = {"arch": encoder.architecture} if kind == "safetensors" else {}
+    refusal: RepdiagError | None = None
+    for flags in ({}, own, shape, own | shape):
+        try:
+            with torch.random.fork_rng(devices=[]):
+                found = load_encoder(str(path), **flags, **choice)
+            if _input(found.preprocessing, False) != wanted:
+                raise OutputError("The written file does not tell how images are prepared; it was not kept")
+            difference = check.compare(encoder, found.module, kind, normalizes=with_normalization)
+        except RepdiagError as error:
+            refusal = refusal or error
+            continue
+        return {**flags, **choice}, difference
+    assert refusal is not None
+    raise (
+        refusal
+        if isinstance(refusal, OutputError)
+        else OutputError(f"What was written cannot be opened again: {refusal.what}; it was not kept")
+    ) from refusal
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
