@@ -1,0 +1,152 @@
+"""What a layout is: a recipe for the contents of a file, and what must be found in it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Other:
+    """The second network of a file, and the option that selects it."""
+
+    source: nn.Module
+    key: str | None = None
+    prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file: its `contents` for torch.save, and the backbone in it.
+
+    `source` computes the features that the method's own evaluation uses. `backbone` are the file's names of the
+    tensors that it takes; all others have to be dropped. `size` is that of the images that are compared.
+    `tolerance` is 0 where the very same operations run in the same order.
+    """
+
+    contents: Any
+    source: nn.Module
+    architecture: str
+    dim: int
+    prefix: str
+    backbone: frozenset[str]
+    size: int = 64
+    other: Other | None = None
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A named builder; `container` is what a reader of the docs calls the place in the file."""
+
+    name: str
+    container: str
+    build: Callable[[], Case] = field(repr=False)
+
+
+@dataclass
+class Collection:
+    """The layouts of one module, in the order of their definition."""
+
+    layouts: list[Layout] = field(default_factory=list)
+
+    def __call__(self, name: str, container: str) -> Callable[[Callable[[], Case]], Callable[[], Case]]:
+        """Decorator: the function builds the layout called `name`."""
+
+        def add(build: Callable[[], Case]) -> Callable[[], Case]:
+            self.layouts.append(Layout(name, container, build))
+            return build
+
+        return add
+
+
+# --------------------------------------------------------------------------------------------- states
+
+
+def under(prefix: str, state: Mapping[str, Tensor]) -> State:
+    """The state dict of a module that holds this one as `prefix` (with its dot)."""
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def renamed(state: Mapping[str, Tensor], *rules: tuple[str, str]) -> State:
+    """Names with each substring replaced, in order."""
+    result: State = {}
+    for name, tensor in state.items():
+        for old, new in rules:
+            name = name.replace(old, new)
+        result[name] = tensor
+    return result
+
+
+def names(prefix: str, source: nn.Module | Iterable[str], but: Iterable[str] = ()) -> frozenset[str]:
+    """The names under `prefix` of a module's tensors (or of the given ones), without those in `but`."""
+    own = source.state_dict() if isinstance(source, nn.Module) else source
+    return frozenset(prefix + name for name in own if name not in set(but))
+
+
+# --------------------------------------------------------------------------------------------- random numbers
+
+
+def scrambled(module: nn.Module, seed: int = 0) -> nn.Module:
+    """The module in eval mode, all its tensors random and of a size that keeps signals alive."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in module.state_dict().items():
+        _fill(name.rpartition(".")[2], tensor, generator)
+    return module.eval()
+
+
+def _fill(name: str, tensor: Tensor, generator: torch.Generator) -> None:
+    if not tensor.is_floating_point():
+        tensor.fill_(int(torch.randint(1, 100, (), generator=generator)))
+    elif name == "running_var" or (tensor.dim() == 1 and name.startswith(("weight", "gamma"))):
+        tensor.uniform_(0.5, 1.5, generator=generator)
+    elif tensor.dim() < 2:
+        tensor.uniform_(-0.5, 0.5, generator=generator)
+    else:
+        bound = (3 / tensor[0].numel()) ** 0.5 if tensor.shape[0] > 1 else 1.0
+        tensor.uniform_(-bound, bound, generator=generator)
+
+
+def mlp(*widths: int, norm: bool = True, last_norm: str = "", bias: bool = True, seed: int = 9) -> State:
+    """The state of Linear (BatchNorm1d ReLU) ... Linear in one Sequential; `last_norm` is "", "plain" or "affine"."""
+    layers: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        last = i == len(widths) - 2
+        layers.append(nn.Linear(inputs, outputs, bias=bias))
+        if not last:
+            layers += [nn.BatchNorm1d(outputs), nn.ReLU()] if norm else [nn.ReLU()]
+        elif last_norm:
+            layers.append(nn.BatchNorm1d(outputs, affine=last_norm == "affine"))
+    return dict(scrambled(nn.Sequential(*layers), seed).state_dict())
+
+
+def linear(inputs: int, outputs: int, bias: bool = True, seed: int = 11) -> State:
+    """The state of one linear layer."""
+    return dict(scrambled(nn.Linear(inputs, outputs, bias=bias), seed).state_dict())
+
+
+# --------------------------------------------------------------------------------------------- what lies beside
+
+
+def optimizer(*states: Mapping[str, Tensor], kind: str = "sgd") -> dict[str, Any]:
+    """An optimizer's state for the parameters in `states`: full shapes, one stored number each."""
+    parameters = [t for state in states for n, t in state.items() if t.is_floating_point() and "running" not in n]
+    slots = ("momentum_buffer",) if kind == "sgd" else ("exp_avg", "exp_avg_sq")
+    state = {
+        i: {slot: torch.full((1,), 0.1).expand(p.shape) for slot in slots} | ({} if kind == "sgd" else {"step": 7})
+        for i, p in enumerate(parameters)
+    }
+    group = {"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-4, "params": list(range(len(parameters)))}
+    return {"state": state, "param_groups": [group]}
+
+
+def namespace(**values: Any) -> argparse.Namespace:
+    """What `args = parser.parse_args()` leaves in a checkpoint."""
+    return argparse.Namespace(lr=0.03, batch_size=256, epochs=100, output_dir=".", **values)
