@@ -53,5 +53,3 @@ def test_a_public_layout_loads_without_flags(name: str, tmp_path: Path) -> None:
     assert set(loading.dropped) | set(loading.ignored) == everything - case.backbone
     assert loading.missing == ()
     assert difference(encoder, case.source, case.size) <= case.tolerance
-
-

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from torch import nn
 
-from layouts.case import Case, Collection, Other, State, linear, mlp, names, optimizer, renamed, scrambled, under
+from layouts.case import (
+    Case,
+    Collection,
+    Other,
+    State,
+    linear,
+    mlp,
+    names,
+    optimizer,
+    renamed,
+    scrambled,
+    under,
+)
 from layouts.contrastive import CIFAR18
 from layouts.resnets import Flat, Padded, as_sequence, resnet
 from layouts.vits import vit
@@ -14,7 +26,9 @@ layout = Collection()
 
 def _simsiam(wrapper: str) -> Case:
     source = resnet(18)
-    state = under("encoder.", dict(source.state_dict()) | under("fc.", mlp(512, 512, 512, 512, last_norm="plain")))
+    state = under(
+        "encoder.", dict(source.state_dict()) | under("fc.", mlp(512, 512, 512, 512, last_norm="plain"))
+    )
     state = under(wrapper, state | under("predictor.", mlp(512, 128, 512)))
     prefix = f"state_dict.{wrapper}encoder."
     return Case(
@@ -44,7 +58,8 @@ def simsiam_single() -> Case:
 def byol_sthalles() -> Case:
     networks = [as_sequence(resnet(18, seed)) for seed in (0, 1)]
     states = [
-        under("encoder.", dict(n.state_dict())) | under("projetion.net.", mlp(512, 512, 128)) for n in networks
+        under("encoder.", dict(n.state_dict())) | under("projetion.net.", mlp(512, 512, 128))
+        for n in networks
     ]
     contents = {
         "online_network_state_dict": states[0],
@@ -70,7 +85,9 @@ def byol_lucidrains() -> Case:
     away = dict(target.state_dict()) | under("fc.", linear(512, 1000, seed=3))
     state = under("net.", online)
     state |= under("online_encoder.net.", online) | under("online_encoder.projector.", mlp(512, 1024, 256))
-    state |= under("target_encoder.net.", away) | under("target_encoder.projector.", mlp(512, 1024, 256, seed=2))
+    state |= under("target_encoder.net.", away) | under(
+        "target_encoder.projector.", mlp(512, 1024, 256, seed=2)
+    )
     state |= under("online_predictor.", mlp(256, 1024, 256))
     return Case(
         state,
@@ -87,12 +104,18 @@ def byol_lucidrains() -> Case:
 
 
 def _resa(encoder: nn.Module, momentum: nn.Module, dim: int) -> tuple[dict[str, object], str]:
-    parts: State = under("encoder.", dict(encoder.state_dict())) | under("projector.", mlp(dim, 512, 512, 64, last_norm="plain"))
+    parts: State = under("encoder.", dict(encoder.state_dict())) | under(
+        "projector.", mlp(dim, 512, 512, 64, last_norm="plain")
+    )
     parts |= under("predictor.", mlp(64, 512, 64))
     parts |= under("momentum_encoder.", dict(momentum.state_dict()))
     parts |= under("momentum_projector.", mlp(dim, 512, 512, 64, last_norm="plain", seed=4))
     state = under("module.", parts)
-    return {"epoch": 100, "state_dict": state, "optimizer": optimizer(state)}, "state_dict.module.momentum_encoder."
+    return {
+        "epoch": 100,
+        "state_dict": state,
+        "optimizer": optimizer(state),
+    }, "state_dict.module.momentum_encoder."
 
 
 @layout("ReSA, ResNet-18", "state_dict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,7 +118,7 @@ def _fill(name: str, tensor: Tensor, generator: torch.Generator) -> None:
 def mlp(*widths: int, norm: bool = True, last_norm: str = "", bias: bool = True, seed: int = 9) -> State:
     """The state of Linear (BatchNorm1d ReLU) ... Linear in one Sequential; `last_norm` is "", "plain" or "affine"."""
     layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         last = i == len(widths) - 2
         layers.append(nn.Linear(inputs, outputs, bias=bias))
         if not last:
@@ -137,10 +138,13 @@ def linear(inputs: int, outputs: int, bias: bool = True, seed: int = 11) -> Stat
 
 def optimizer(*states: Mapping[str, Tensor], kind: str = "sgd") -> dict[str, Any]:
     """An optimizer's state for the parameters in `states`: full shapes, one stored number each."""
-    parameters = [t for state in states for n, t in state.items() if t.is_floating_point() and "running" not in n]
+    parameters = [
+        t for state in states for n, t in state.items() if t.is_floating_point() and "running" not in n
+    ]
     slots = ("momentum_buffer",) if kind == "sgd" else ("exp_avg", "exp_avg_sq")
     state = {
-        i: {slot: torch.full((1,), 0.1).expand(p.shape) for slot in slots} | ({} if kind == "sgd" else {"step": 7})
+        i: {slot: torch.full((1,), 0.1).expand(p.shape) for slot in slots}
+        | ({} if kind == "sgd" else {"step": 7})
         for i, p in enumerate(parameters)
     }
     group = {"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-4, "params": list(range(len(parameters)))}

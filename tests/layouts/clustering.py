@@ -73,4 +73,3 @@ def barlow_twins() -> Case:
 
 
 LAYOUTS = layout.layouts
-

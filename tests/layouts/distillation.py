@@ -36,7 +36,9 @@ def head(dim: int, outputs: int = 1024, seed: int = 8) -> State:
 @layout("DINO backbone, ViT-S/8", "bare")
 def dino_backbone() -> Case:
     source = vit(384, patch=8)
-    return Case(dict(source.state_dict()), source, "timm:vit_small_patch8_224", 384, "", names("", source), 224)
+    return Case(
+        dict(source.state_dict()), source, "timm:vit_small_patch8_224", 384, "", names("", source), 224
+    )
 
 
 @layout("DINO backbone, XCiT nano", "bare")
@@ -54,7 +56,9 @@ def dino_xcit() -> Case:
 
 def _dino(teacher: nn.Module, student: nn.Module, dim: int, batch_norm: bool) -> dict[str, object]:
     """checkpoint.pth; a teacher with batch norms is wrapped by DistributedDataParallel too."""
-    states = [under("backbone.", dict(n.state_dict())) | under("head.", head(dim)) for n in (teacher, student)]
+    states = [
+        under("backbone.", dict(n.state_dict())) | under("head.", head(dim)) for n in (teacher, student)
+    ]
     return {
         "student": under("module.", states[1]),
         "teacher": under("module." if batch_norm else "", states[0]),
@@ -109,7 +113,9 @@ def ibot() -> Case:
     for side, wrapper in (("student", "module."), ("teacher", "")):
         state = contents[side]
         assert isinstance(state, dict)
-        state |= {f"{wrapper}head.last_layer2.{n.partition('.')[2]}": t for n, t in two.items() if "last" in n}
+        state |= {
+            f"{wrapper}head.last_layer2.{n.partition('.')[2]}": t for n, t in two.items() if "last" in n
+        }
     student_state = contents["student"]
     assert isinstance(student_state, dict)
     student_state["module.backbone.masked_embed"] = torch.randn(1, 192)
@@ -129,7 +135,9 @@ def ibot() -> Case:
 def ibot_backbone() -> Case:
     source = vit()
     contents = {"state_dict": dict(source.state_dict())}
-    return Case(contents, source, "timm:vit_tiny_patch16_224", 192, "state_dict.", names("state_dict.", source), 224)
+    return Case(
+        contents, source, "timm:vit_tiny_patch16_224", 192, "state_dict.", names("state_dict.", source), 224
+    )
 
 
 # --------------------------------------------------------------------------------------------- DINOv2
@@ -165,7 +173,13 @@ def dinov2_chunks() -> Case:
 @layout("DINOv2 in training, narrow giant with SwiGLU and registers", "teacher")
 def dinov2_giant() -> Case:
     source = vit(
-        192, depth=6, patch=14, mask_token="row", scaled=True, kind="packed swiglu", registers="register_tokens"
+        192,
+        depth=6,
+        patch=14,
+        mask_token="row",
+        scaled=True,
+        kind="packed swiglu",
+        registers="register_tokens",
     )
     return _dinov2_teacher(source, "vit (patch 14, 6 x 192, 4 registers)")
 
@@ -175,7 +189,14 @@ def dinov2_giant() -> Case:
 
 def dinov3_vit(seed: int = 0, **options: object) -> Vit:
     return vit(
-        384, seed=seed, registers="storage_tokens", mask_token="row", scaled=True, rope=True, epsilon=1e-5, **options
+        384,
+        seed=seed,
+        registers="storage_tokens",
+        mask_token="row",
+        scaled=True,
+        rope=True,
+        epsilon=1e-5,
+        **options,
     )
 
 

@@ -44,8 +44,12 @@ def lightning(state: State, **hyper_parameters: Any) -> dict[str, Any]:
         "global_step": 9900,
         "pytorch-lightning_version": "2.1.2",
         "state_dict": state,
-        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 100, "completed": 100}}}},
-        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.9), "last_model_path": ""}},
+        "loops": {
+            "fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 100, "completed": 100}}}
+        },
+        "callbacks": {
+            "ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.9), "last_model_path": ""}
+        },
         "optimizer_states": [optimizer(state)],
         "lr_schedulers": [{"last_epoch": 100, "_last_lr": [0.001]}],
         "hparams_name": "cfg",
@@ -62,7 +66,9 @@ def solo_cifar() -> Case:
     state = under("backbone.", dict(source.state_dict())) | under("classifier.", linear(512, 10))
     state |= under("projector.", mlp(512, 512, 128)) | under("predictor.", mlp(128, 512, 128))
     state |= under("momentum_backbone.", dict(momentum.state_dict()))
-    state |= under("momentum_projector.", mlp(512, 512, 128, seed=3)) | under("momentum_classifier.", linear(512, 10))
+    state |= under("momentum_projector.", mlp(512, 512, 128, seed=3)) | under(
+        "momentum_classifier.", linear(512, 10)
+    )
     prefix = "state_dict.backbone."
     return Case(
         lightning(state, method="byol", backbone={"name": "resnet18"}, data={"dataset": "cifar10"}),
@@ -115,7 +121,10 @@ def lightly_moco() -> Case:
     state |= under("backbone_momentum.", dict(sides[1][0].state_dict()))
     state |= under("projection_head.", own(MoCoProjectionHead(512, 512, 128)))
     state |= under("projection_head_momentum.", own(MoCoProjectionHead(512, 512, 128), 1))
-    state |= {"criterion.memory_bank.bank": torch.randn(128, 512), "criterion.memory_bank.bank_ptr": torch.tensor([0])}
+    state |= {
+        "criterion.memory_bank.bank": torch.randn(128, 512),
+        "criterion.memory_bank.bank_ptr": torch.tensor([0]),
+    }
     return Case(
         lightning(state),
         Flat(sides[0][0]),
@@ -220,7 +229,9 @@ def mmselfsup_byol() -> Case:
     """The networks of the momentum side are a Sequential of backbone and neck."""
     source, target = resnet(18), resnet(18, seed=1)
     state = under("backbone.", dict(source.state_dict())) | under("neck.", _neck(512))
-    state |= under("target_net.module.0.", dict(target.state_dict())) | under("target_net.module.1.", _neck(512, 2))
+    state |= under("target_net.module.0.", dict(target.state_dict())) | under(
+        "target_net.module.1.", _neck(512, 2)
+    )
     state |= {"target_net.steps": torch.tensor(100)}
     state |= under("head.predictor.", _neck(128))
     prefix = "state_dict.backbone."
@@ -239,7 +250,9 @@ def mmselfsup_byol() -> Case:
 def mmselfsup_moco() -> Case:
     source, target = resnet(18), resnet(18, seed=1)
     state = {"queue": torch.randn(128, 512), "queue_ptr": torch.zeros(1, dtype=torch.long)}
-    state |= under("backbone.", dict(source.state_dict())) | under("neck.mlp.", mlp(512, 512, 128, norm=False))
+    state |= under("backbone.", dict(source.state_dict())) | under(
+        "neck.mlp.", mlp(512, 512, 128, norm=False)
+    )
     state |= under("encoder_k.0.", dict(target.state_dict()))
     state |= under("encoder_k.1.mlp.", mlp(512, 512, 128, norm=False, seed=4))
     prefix = "state_dict.backbone."

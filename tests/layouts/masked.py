@@ -15,7 +15,11 @@ def decoder(dim: int, patches: int) -> State:
     blocks = {n: t for n, t in vit(dim, depth=1, seed=6).state_dict().items() if n.startswith("blocks.")}
     state = under("decoder_embed.", linear(dim, dim)) | under("decoder_", blocks)
     state |= {"mask_token": torch.randn(1, 1, dim), "decoder_pos_embed": torch.randn(1, patches + 1, dim)}
-    norm = {n.partition(".")[2]: t for n, t in vit(dim, depth=0, seed=6).state_dict().items() if n.startswith("norm.")}
+    norm = {
+        n.partition(".")[2]: t
+        for n, t in vit(dim, depth=0, seed=6).state_dict().items()
+        if n.startswith("norm.")
+    }
     return state | under("decoder_norm.", norm) | under("decoder_pred.", linear(dim, 768))
 
 
@@ -73,8 +77,15 @@ def predictor(encoder: Vit) -> State:
     own = renamed(dict(vit(64, depth=2, class_token=False, seed=7).state_dict()))
     parts = ("blocks.", "norm.", "pos_embed")
     state = {n.replace("pos_embed", "predictor_pos_embed"): t for n, t in own.items() if n.startswith(parts)}
-    state = {n.replace("blocks.", "predictor_blocks.").replace("norm.", "predictor_norm.") if n.startswith(("blocks", "norm.")) else n: t for n, t in state.items()}
-    state |= under("predictor_embed.", linear(encoder.dim, 64)) | under("predictor_proj.", linear(64, encoder.dim))
+    state = {
+        n.replace("blocks.", "predictor_blocks.").replace("norm.", "predictor_norm.")
+        if n.startswith(("blocks", "norm."))
+        else n: t
+        for n, t in state.items()
+    }
+    state |= under("predictor_embed.", linear(encoder.dim, 64)) | under(
+        "predictor_proj.", linear(64, encoder.dim)
+    )
     return state | {"mask_token": torch.randn(1, 1, 64)}
 
 

@@ -203,9 +203,7 @@ class Vit(nn.Module):
         return x[:, 0] if self.cls_token is not None else x.mean(dim=1)
 
 
-def vit(
-    dim: int = 192, heads: int | None = None, seed: int = 0, **options: object
-) -> Vit:
+def vit(dim: int = 192, heads: int | None = None, seed: int = 0, **options: object) -> Vit:
     """A scrambled `Vit`, by default of the width of ViT-Ti; heads of 64 numbers where not told."""
     network = Vit(dim, heads or dim // 64, **options)  # type: ignore[arg-type]
     periods = None if network.rope_embed is None else network.rope_embed.periods.clone()

@@ -19,7 +19,9 @@ def compiled() -> Case:
     state = dict(torch.compile(source).state_dict())  # type: ignore[union-attr]
     assert all(name.startswith("_orig_mod.") for name in state)
     prefix = "model._orig_mod."
-    return Case({"model": state, "step": 9}, source, "torchvision:resnet18", 512, prefix, names(prefix, source))
+    return Case(
+        {"model": state, "step": 9}, source, "torchvision:resnet18", 512, prefix, names(prefix, source)
+    )
 
 
 @layout("torch.compile around DistributedDataParallel, ResNet-18", "state_dict")
@@ -63,7 +65,9 @@ def checkpointed_blocks() -> Case:
         state[name] = tensor
     marker = next(iter(checkpoint_wrapper(nn.Linear(1, 1)).named_parameters()))[0]
     assert marker == "weight"  # today's wrapper hides its component when it saves; older ones did not
-    state = under("backbone._fsdp_wrapped_module.", state) | under("dino_head.mlp.", mlp(192, 64, 64, norm=False))
+    state = under("backbone._fsdp_wrapped_module.", state) | under(
+        "dino_head.mlp.", mlp(192, 64, 64, norm=False)
+    )
     prefix = "teacher.backbone._fsdp_wrapped_module."
     architecture = "timm:vit_tiny_patch16_224"
     names_in_file = frozenset(f"teacher.{n}" for n in state if n.startswith("backbone."))
