@@ -201,6 +201,12 @@ def _resized(network: nn.Module, known: Preprocessing, wishes: Mapping[str, Any]
     size = wishes["size"]
     if size is None or size == known.size or not hasattr(network, "set_input_size"):
         return ()
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, tuple) and any(size % side for side in patch):  # timm would cut the rest off silently
+        raise UsageError(
+            f"Images of {size} pixels cannot be cut into the network's patches of {patch[0]}",
+            do=f"Choose a multiple of {patch[0]} for --size",
+        )
     try:
         network.set_input_size(img_size=(size, size))  # type: ignore[operator]
     except Exception as error:  # timm asserts what fits its patches and windows

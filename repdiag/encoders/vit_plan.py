@@ -86,8 +86,9 @@ class ViTPlan:
         found: dict[str, Shape] = {
             "pos_embed": (1, self.grid**2 + prefix, wide),
             "patch_embed.proj.weight": (wide, self.channels, self.patch, self.patch),
-            "patch_embed.proj.bias": (wide,),
         }
+        if not self.pre_norm:  # timm leaves the bias out where a norm follows
+            found["patch_embed.proj.bias"] = (wide,)
         if self.class_token:
             found["cls_token"] = (1, 1, wide)
         if self.registers:

@@ -26,7 +26,8 @@ class LoadingOptions:
     arch: Annotated[
         str | None,
         typer.Option(
-            help="Architecture: a timm or torchvision name, or FILE.py:FACTORY.", rich_help_panel=PANEL
+            help="Architecture: a timm or torchvision name, resnet or vit (read off the shapes), or FILE.py:FACTORY.",
+            rich_help_panel=PANEL,
         ),
     ] = None
     pretrained: Annotated[
@@ -48,6 +49,24 @@ class LoadingOptions:
             "--trust-pickle", help="Unpickle the file even if that runs code from it.", rich_help_panel=PANEL
         ),
     ] = False
+    stem_padding: Annotated[
+        int | None,
+        typer.Option(
+            help="ResNet read off its shapes: padding of the first convolution.", rich_help_panel=PANEL, min=0
+        ),
+    ] = None
+    max_pool: Annotated[
+        bool | None,
+        typer.Option(
+            "--max-pool/--no-max-pool",
+            help="ResNet read off its shapes: whether a max-pool follows the stem.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    heads: Annotated[
+        int | None,
+        typer.Option(help="ViT read off its shapes: attention heads.", rich_help_panel=PANEL, min=1),
+    ] = None
     size: Annotated[int | None, typer.Option(help="Input size in pixels.", rich_help_panel=INPUT, min=1)] = (
         None
     )
@@ -74,6 +93,9 @@ class LoadingOptions:
             "key": self.key,
             "prefix": self.prefix,
             "trust_pickle": self.trust_pickle,
+            "stem_padding": self.stem_padding,
+            "max_pool": self.max_pool,
+            "heads": self.heads,
             "size": self.size,
             "resize": self.resize,
             "interpolation": self.interpolation.value if self.interpolation else None,
