@@ -1,55 +1,101 @@
-"""Every public checkpoint layout loads without flags, and computes what its source computes, bit by bit."""
+"""Every public checkpoint layout loads without options, and computes what its source computes, bit by bit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from layouts import ALL, Case, Layout
-from torch import Tensor, nn
+from layouts import ALL, table
+from layouts.table import INTRO, PAGE, committed_rows, difference, tensor_names
 
-from repdiag.encoders import Encoder, load_encoder
+from repdiag.encoders import load_encoder
+from repdiag.errors import CheckpointError
 
-
-def tensor_names(value: Any, path: str = "") -> set[str]:
-    """Dotted names of all tensors in nested dicts."""
-    if isinstance(value, Tensor):
-        return {path}
-    if not isinstance(value, Mapping):
-        return set()
-    return {name for k, v in value.items() for name in tensor_names(v, f"{path}.{k}" if path else str(k))}
-
-
-def saved(layout: Layout, folder: Path) -> tuple[Case, str]:
-    case = layout.build()
-    torch.save(case.contents, folder / "a.pth")
-    return case, str(folder / "a.pth")
-
-
-def difference(encoder: Encoder, source: nn.Module, size: int) -> float:
-    """The largest difference of the features, 0.0 only where all are bit-equal."""
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(5))
-    with torch.inference_mode():
-        wanted, found = source(images), encoder.module(images)
-    assert found.shape == wanted.shape
-    assert wanted.isfinite().all()
-    assert wanted.std() > 0
-    return float((found - wanted).abs().max())
+RESNET = "SimSiam, ResNet-18"
+VIT = "DINOv2 in training, narrow giant with SwiGLU and registers"
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_public_layout_loads_without_flags(name: str, tmp_path: Path) -> None:
-    case, path = saved(ALL[name], tmp_path)
-    encoder = load_encoder(path)
-    loading = encoder.loading
-    everything = tensor_names(case.contents)
-    assert case.backbone <= everything
+def test_a_public_layout_loads_without_options(name: str, tmp_path: Path) -> None:
+    """The right network, all of it, nothing else of the file; the same numbers, and the page in the docs says so."""
+    loaded = table.load(ALL[name], tmp_path)
+    case, encoder = loaded.case, loaded.encoder
     assert encoder.architecture == case.architecture
     assert encoder.dim == case.dim
-    assert loading.prefix == case.prefix
-    assert set(loading.dropped) | set(loading.ignored) == everything - case.backbone
-    assert loading.missing == ()
-    assert difference(encoder, case.source, case.size) <= case.tolerance
+    assert encoder.loading.prefix == case.prefix
+    assert encoder.loading.missing == ()
+    assert encoder.loading.loaded == len(encoder.module.get_submodule("network").state_dict())
+    everything = tensor_names(case.contents)
+    assert case.backbone <= everything
+    assert set(encoder.loading.dropped) | set(encoder.loading.ignored) == everything - case.backbone
+    assert loaded.difference <= case.tolerance
+    if case.other is not None:
+        asked = load_encoder(loaded.path, key=case.other.key, prefix=case.other.prefix)
+        assert asked.architecture == case.architecture
+        assert difference(asked, case.other.source, case.size) <= case.tolerance
+        assert difference(asked, case.source, case.size) > 1e-3
+    Path(loaded.path).unlink()
+    assert committed_rows().get(name) == loaded.row, "run scripts/layout_table.py"
+
+
+def test_the_page_lists_exactly_the_layouts_that_are_tested() -> None:
+    assert PAGE.read_text(encoding="utf-8").startswith(INTRO)
+    assert list(committed_rows()) == list(ALL)
+
+
+@pytest.mark.parametrize("tensor", ["layer4.1.bn2.running_mean", "layer1.0.conv1.weight", "bn1.bias"])
+def test_the_comparison_notices_a_single_other_number(tensor: str, tmp_path: Path) -> None:
+    """Otherwise equality would mean nothing."""
+    case = ALL[RESNET].build()
+    state = case.contents["state_dict"]
+    other = state[f"module.encoder.{tensor}"].clone()
+    other.view(-1)[0] += 0.01
+    state[f"module.encoder.{tensor}"] = other
+    torch.save(case.contents, tmp_path / "a.pth")
+    assert difference(load_encoder(str(tmp_path / "a.pth")), case.source, case.size) > 0
+
+
+# --------------------------------------------------------------------------------------------- what does not load
+
+
+def refused(contents: Any, folder: Path, **options: str) -> str:
+    """The sentence about a file that has to be refused."""
+    torch.save(contents, folder / "a.pth")
+    with pytest.raises(CheckpointError) as error:
+        load_encoder(str(folder / "a.pth"), **options)
+    return str(error.value)
+
+
+def test_a_missing_batch_norm_buffer_is_named(tmp_path: Path) -> None:
+    """strict=False would start it at its initial value."""
+    contents = ALL[RESNET].build().contents
+    del contents["state_dict"]["module.encoder.layer3.1.bn2.running_var"]
+    said = refused(contents, tmp_path)
+    assert "resnet18" in said
+    assert "lacks 1 of its 100" in said
+    assert "state_dict.module.encoder.layer3.1.bn2.running_var" in said
+
+
+def test_a_tensor_of_another_shape_is_named(tmp_path: Path) -> None:
+    contents = ALL[RESNET].build().contents
+    contents["state_dict"]["module.encoder.layer2.0.conv2.weight"] = torch.randn(128, 128, 1, 1)
+    said = refused(contents, tmp_path)
+    assert "module.encoder.layer2.0.conv2.weight" in said
+
+
+def test_a_translated_checkpoint_with_a_hole_is_refused_by_the_tensors_name(tmp_path: Path) -> None:
+    """Also where the backbone's names are not those of the file."""
+    contents = ALL[VIT].build().contents
+    del contents["teacher"]["backbone.blocks.3.norm2.bias"]
+    assert "blocks.3.norm2.bias" in refused(contents, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [{"prefix": "module.encodr."}, {"prefix": "module.predictor."}, {"key": "model"}]
+)
+def test_a_wrong_place_says_what_is_not_there(options: dict[str, str], tmp_path: Path) -> None:
+    """A place that the file does not have, and one that holds no backbone."""
+    said = refused(ALL[RESNET].build().contents, tmp_path, **options)
+    assert next(iter(options.values())).rstrip(".") in said

@@ -58,7 +58,7 @@ def _moco_v3(base: nn.Module, momentum: nn.Module, head: str, dim: int, arch: st
     return Case(
         contents,
         base,
-        "timm:vit_small_patch16_224" if arch == "vit_small" else f"torchvision:{arch}",
+        "vit-384x12/16 (12 heads, 224 pixels)" if arch == "vit_small" else f"torchvision:{arch}",
         dim,
         "state_dict.module.base_encoder.",
         names("state_dict.module.base_encoder.", base),

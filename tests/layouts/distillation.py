@@ -167,7 +167,7 @@ def _dinov2_teacher(source: Vit, architecture: str) -> Case:
 @layout("DINOv2 in training, ViT-S/14 at 224 pixels, 4 block chunks", "teacher")
 def dinov2_chunks() -> Case:
     source = vit(384, patch=14, size=224, mask_token="row", scaled=True, chunks=4)
-    return _dinov2_teacher(source, "timm:vit_small_patch14_dinov2")
+    return _dinov2_teacher(source, "vit-384x12/14 (6 heads, 224 pixels)")
 
 
 @layout("DINOv2 in training, narrow giant with SwiGLU and registers", "teacher")
@@ -181,7 +181,7 @@ def dinov2_giant() -> Case:
         kind="packed swiglu",
         registers="register_tokens",
     )
-    return _dinov2_teacher(source, "vit (patch 14, 6 x 192, 4 registers)")
+    return _dinov2_teacher(source, "vit-192x6/14 (3 heads, 224 pixels, 4 registers)")
 
 
 # --------------------------------------------------------------------------------------------- DINOv3
@@ -212,7 +212,7 @@ def dinov3() -> Case:
 
 @layout("DINOv3 in training, ViT-S+/16 (SwiGLU)", "teacher")
 def dinov3_teacher() -> Case:
-    source = dinov3_vit(kind="swiglu")
+    source = dinov3_vit(kind="swiglu", ratio=6)
     state = under("backbone.", dict(source.state_dict()))
     state |= under("dino_head.", head(384)) | under("ibot_head.", head(384, seed=2))
     prefix = "teacher.backbone."
@@ -221,10 +221,10 @@ def dinov3_teacher() -> Case:
     return Case({"teacher": state}, source, architecture, 384, prefix, taken, 256)
 
 
-@layout("DINOv3 hub, ConvNeXt of atto width", "bare")
+@layout("DINOv3 hub, ConvNeXt-T", "bare")
 def dinov3_convnext() -> Case:
     """ConvNeXt's own names; the last norm is there twice."""
-    source = timm.create_model("convnext_atto_ols", num_classes=0, conv_mlp=False, ls_init_value=1e-6)
+    source = timm.create_model("convnext_tiny", num_classes=0)
     scrambled(source)
     state: State = {}
     for name, tensor in source.state_dict().items():
@@ -242,7 +242,7 @@ def dinov3_convnext() -> Case:
         state[name] = tensor
     taken = names("", state)
     state |= {f"norms.3.{kind}": state[f"norm.{kind}"] for kind in ("weight", "bias")}
-    return Case(state, source, "timm:convnext_atto_ols", 320, "", taken, 64)
+    return Case(state, source, "timm:convnext_tiny", 768, "", taken, 64)
 
 
 LAYOUTS = layout.layouts

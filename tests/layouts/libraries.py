@@ -73,7 +73,7 @@ def solo_cifar() -> Case:
     return Case(
         lightning(state, method="byol", backbone={"name": "resnet18"}, data={"dataset": "cifar10"}),
         source,
-        CIFAR18,
+        CIFAR18.replace(")", ", stem padding 2)"),
         512,
         prefix,
         names(prefix, source),
@@ -109,16 +109,22 @@ def lightly_simclr() -> Case:
 
 @layout("lightly MoCo, ResNetGenerator ResNet-18", "state_dict (Lightning)")
 def lightly_moco() -> Case:
-    """lightly's CIFAR ResNet: neither ReLU nor max-pooling is a module, so that layer1 is number 2."""
-    sides = []
+    """lightly's CIFAR ResNet: its ReLU is no module, so that the Sequential of its children has none in the stem.
+
+    The batch norms keep statistics of 8 splits, which differ while it trains and are averaged by eval().
+    """
+    networks, states = [], []
     for seed in (0, 1):
-        # between the numbered parts it computes relu(bn1(conv1(x))), which a bare Sequential leaves out
-        whole = ResNetGenerator("resnet-18", num_splits=0)
-        scrambled(whole, seed)
-        sides.append((nn.Sequential(*list(whole.children())[:-1], nn.AdaptiveAvgPool2d(1)).eval(), whole))
+        whole = ResNetGenerator("resnet-18", num_splits=8)
+        network = nn.Sequential(*list(whole.children())[:-1], nn.AdaptiveAvgPool2d(1))
+        scrambled(network, seed)
+        for name, buffer in network.train().named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.uniform_(0.5, 1.5)
+        states.append(dict(network.state_dict()))
+        networks.append(network.eval())
     prefix = "state_dict.backbone."
-    state = under("backbone.", dict(sides[0][0].state_dict()))
-    state |= under("backbone_momentum.", dict(sides[1][0].state_dict()))
+    state = under("backbone.", states[0]) | under("backbone_momentum.", states[1])
     state |= under("projection_head.", own(MoCoProjectionHead(512, 512, 128)))
     state |= under("projection_head_momentum.", own(MoCoProjectionHead(512, 512, 128), 1))
     state |= {
@@ -127,13 +133,13 @@ def lightly_moco() -> Case:
     }
     return Case(
         lightning(state),
-        Flat(sides[0][0]),
+        Flat(networks[0]),
         CIFAR18,
         512,
         prefix,
-        names(prefix, sides[0][0]),
+        names(prefix, networks[0]),
         32,
-        Other(Flat(sides[1][0]), prefix="backbone_momentum."),
+        Other(Flat(networks[1]), prefix="backbone_momentum."),
     )
 
 

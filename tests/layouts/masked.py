@@ -63,7 +63,7 @@ def ijepa() -> Case:
     return Case(
         contents,
         target,
-        "vit (patch 16, 12 x 192, no class token)",
+        "vit-192x12/16 (3 heads, 224 pixels, no class token)",
         192,
         prefix,
         names(prefix, target),

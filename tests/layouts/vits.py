@@ -121,7 +121,7 @@ class Rope(nn.Module):
 class Block(nn.Module):
     def __init__(self, vit: Vit) -> None:
         super().__init__()
-        dim, hidden = vit.dim, 4 * vit.dim
+        dim, hidden = vit.dim, vit.ratio * vit.dim
         self.norm1 = nn.LayerNorm(dim, eps=vit.epsilon)
         self.attn = Attention(dim, vit.heads, masked_bias=vit.rope_embed is not None)
         self.norm2 = nn.LayerNorm(dim, eps=vit.epsilon)
@@ -163,11 +163,12 @@ class Vit(nn.Module):
         kind: Literal["mlp", "packed swiglu", "swiglu"] = "mlp",
         rope: bool = False,
         epsilon: float = 1e-6,
+        ratio: int = 4,
         chunks: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.heads, self.scaled, self.kind, self.epsilon = dim, heads, scaled, kind, epsilon
-        self.size, self.registers, self.chunks = size, registers, chunks
+        self.size, self.registers, self.ratio = size, registers, ratio
         grid = size // patch
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
         self.pos_embed = None if rope else nn.Parameter(torch.zeros(1, grid**2 + class_token, dim))
