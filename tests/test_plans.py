@@ -170,3 +170,46 @@ def test_a_vit_takes_another_image_size_and_says_that_positions_were_resampled(t
         assert encoder.module(torch.randn(2, 3, 48, 48)).shape == (2, 128)
     with pytest.raises(UsageError, match="45 pixels cannot be cut into the network's patches of 8"):
         load_encoder(str(tmp_path / "a.pt"), size=45)
+
+
+@pytest.mark.parametrize("naming", ["numbers", "names", "twice"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_few_shot_convnet_is_read_off_its_shapes(naming: str, channels: int, tmp_path: Path) -> None:
+    """The usual names of Conv-4; what has no tensors is said to be assumed."""
+    blocks = []
+    for inputs, outputs in ((channels, 8), (8, 8), (8, 16)):
+        layers = [
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+        blocks.append(nn.Sequential(*layers))
+    network = scrambled(nn.Sequential(*blocks, nn.Flatten()))
+    state = {f"encoder.{k}": v for k, v in network.state_dict().items()}
+    if naming != "numbers":
+        copies = state
+        state = {_named(k): v for k, v in copies.items()}
+        if naming == "twice":
+            state |= {_twice(k): v for k, v in copies.items()}
+    torch.save({"state": state, "classifier.weight": torch.zeros(2, 2)}, tmp_path / "a.tar")
+    encoder = load_encoder(str(tmp_path / "a.tar"))
+    assert encoder.architecture == "conv3 (8-8-16)"
+    assert encoder.loading.prefix == "state.encoder."
+    assert encoder.loading.dropped == ("classifier.weight",)
+    size = encoder.preprocessing.size
+    assert (size, encoder.preprocessing.channels) == (84 if channels == 3 else 28, channels)
+    assert any("max-pool behind every convolution" in text for text in encoder.loading.warnings)
+    images = torch.randn(2, channels, size, size)
+    with torch.no_grad():
+        assert torch.equal(encoder.module(images), network(images))
+
+
+def _named(key: str) -> str:
+    head, block, layer, rest = key.split(".", 3)
+    return f"{head}.{block}.{'C' if layer == '0' else 'BN'}.{rest}"
+
+
+def _twice(key: str) -> str:
+    head, block, rest = key.split(".", 2)
+    return f"{head}.{block}.trunk.{rest}"

@@ -68,9 +68,13 @@ Reader = Callable[[str, Mapping[str, Shape], Hints], Plan | None]
 
 def readers() -> tuple[tuple[str, Reader], ...]:
     """For each family the end of a name that only its networks have, and its reader."""
-    from repdiag.encoders import resnet_plan, vit_plan
+    from repdiag.encoders import convnet_plan, resnet_plan, vit_plan
 
-    return ((resnet_plan.ANCHOR, resnet_plan.read), (vit_plan.ANCHOR, vit_plan.read))
+    return (
+        (resnet_plan.ANCHOR, resnet_plan.read),
+        (vit_plan.ANCHOR, vit_plan.read),
+        *((anchor, convnet_plan.read) for anchor in convnet_plan.ANCHORS),
+    )
 
 
 def read_plans(shapes: Mapping[str, Shape], hints: Hints) -> list[Plan]:

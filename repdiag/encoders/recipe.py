@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NEAR_MISSES = 3  # architectures that are built to say what is missing
-FROM_SHAPES = ("resnet", "vit", "cifar-resnet")
+FROM_SHAPES = ("resnet", "vit", "convnet", "cifar-resnet")
 """What --arch takes for a network that is to be read off the shapes."""
 
 
