@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from repdiag.encoders import weights
+from repdiag.encoders import features, weights
 from repdiag.encoders.input import Preprocessing, override
-from repdiag.encoders.types import Encoder, Loading
+from repdiag.encoders.types import Encoder, Loading, Output
 
 
 def assemble(
@@ -22,8 +22,16 @@ def assemble(
     loading: Loading,
     wishes: Mapping[str, Any],
     identity: str = "",
+    *,
+    layer: str | Sequence[str] | None = None,
+    pool: str | None = None,
+    l2: bool | None = None,
+    tensors: Mapping[str, torch.Tensor] | None = None,
 ) -> Encoder:
-    """Freeze, pool, try on one image, and describe."""
+    """Freeze, pool, try on one image, describe, and take the features that are asked for (`features.select`).
+
+    `tensors` are the checkpoint's, in which a projector may be.
+    """
     chosen = override(known, **wishes)
     weights.frozen(network)
     with torch.random.fork_rng(devices=[]):
@@ -34,7 +42,7 @@ def assemble(
     readings = loading.readings
     if module.pooling == weights.FIRST_TOKEN:
         readings += ("the output is a sequence of tokens; the first one is taken",)
-    return Encoder(
+    plain = Encoder(
         module=module.eval(),
         name=name,
         architecture=architecture,
@@ -43,4 +51,6 @@ def assemble(
         fingerprint=mark,
         loading=dataclasses.replace(loading, readings=readings),
         channels_last=channels_last,
+        outputs=(Output(features.OUTPUT, 0, dim, module.pooling),),
     )
+    return features.select(plain, layer, pool, l2, tensors)

@@ -58,12 +58,29 @@ def _short(names: tuple[str, ...]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Output:
+    """Columns start..stop of what an encoder gives: the layer they are taken from, and how it is pooled."""
+
+    name: str
+    start: int
+    stop: int
+    pooling: str = "the network's own"
+
+    @property
+    def dim(self) -> int:
+        """How many features."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
 class Encoder:
     """A frozen image encoder: `module` maps (B, C, H, W) float32 to (B, D) float32, pooled, before any head.
 
     `module` is in eval mode, on the CPU, without gradients. `fingerprint` is a SHA-256 of the weights, the
     architecture and the pooling: equal for equal weights whatever file they came in. `channels_last` tells
     whether it also runs with weights and images in that memory format (`x.view(B, -1)` does not).
+    `outputs` says what the D columns are, left to right: usually one output called "output", several when
+    several layers were chosen (`features.select`). `l2`: the columns of each have unit length.
     """
 
     module: torch.nn.Module = field(repr=False)
@@ -74,6 +91,15 @@ class Encoder:
     fingerprint: str
     loading: Loading
     channels_last: bool = True
+    outputs: tuple[Output, ...] = ()
+    l2: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.outputs:
+            object.__setattr__(self, "outputs", (Output("output", 0, self.dim),))
+        ends = [0, *(output.stop for output in self.outputs)]
+        if [output.start for output in self.outputs] != ends[:-1] or ends[-1] != self.dim:
+            raise ValueError(f"outputs {self.outputs} do not cover {self.dim} columns one after the other")
 
     def describe(self) -> dict[str, Any]:
         """What the report says about the encoder, ready for JSON."""
@@ -81,6 +107,11 @@ class Encoder:
             "name": self.name,
             "architecture": self.architecture,
             "dim": self.dim,
+            "features": [
+                {"layer": output.name, "pooling": output.pooling, "dim": output.dim}
+                for output in self.outputs
+            ],
+            "l2": self.l2,
             "fingerprint": self.fingerprint,
             "preprocessing": self.preprocessing.describe(),
             "loading": self.loading.describe(),
