@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import torch
-
-from repdiag.errors import CheckpointError
+from repdiag.checkpoints.zips import Archive
 from repdiag.registry import Registry
 
-MAX_DEPTH = 64  # of nested dicts; deeper ones are cycles
-MAX_TENSORS = 100_000  # a small file can alias one dict exponentially often
+if TYPE_CHECKING:
+    import torch
+
+Fact = str | int | float | bool
+"""A plain value found beside the tensors."""
+
+
+class TensorInfo(NamedTuple):
+    """A tensor without its values; `dtype` as torch names it ("float32")."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that a file holds except the weights. See `Checkpoint` for what it shares with that.
+
+    `size` is in bytes. `facts` are plain values by dotted name (epoch, architecture, the attributes of a
+    Namespace, ...): at most 200, the least nested first, text cut at 200 characters; infinities are text.
+    `keys` are the first 200 of the outermost dictionary. `globals` is what the pickle asks for, `stubbed`
+    those of them that torch does not know and that stay names. `program` tells of TorchScript and
+    torch.export. `aliases` maps each name that means the very same numbers as an earlier one to that one.
+    """
+
+    container: str
+    tensors: Mapping[str, TensorInfo]
+    sha256: str
+    size: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    globals: tuple[str, ...] = ()
+    stubbed: tuple[str, ...] = ()
+    program: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,8 @@ class Checkpoint:
     Nested dicts become dotted names, so that containers (`state_dict`, `teacher`, ...) are ordinary path
     components. `metadata` holds strings by name (safetensors' own, `repdiag.*` keys of any family). `module`
     is callable on (B, C, H, W) where the file holds a program (TorchScript, torch.export) or, for a trusted
-    pickle, a whole module. `stubbed` names the pickle's globals that inert stubs stood in for.
+    pickle, a whole module. `stubbed` names the pickle's globals that are foreign to torch and were left
+    names. `facts` are as in `Layout`.
     """
 
     container: str
@@ -34,17 +67,59 @@ class Checkpoint:
     module: torch.nn.Module | None = None
     stubbed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file (or folder) to be read; `archive` is its zip directory where it is a zip."""
+
+    path: Path
+    head: bytes
+    size: int
+    sha256: str
+    archive: Archive | None = None
+
+    @property
+    def where(self) -> str:
+        """The path for a message."""
+        return str(self.path)
+
+    @property
+    def inner(self) -> frozenset[str]:
+        """The zip's record names without their first folder, which is the archive's name."""
+        return (
+            frozenset(name.partition("/")[2] for name in self.archive.records)
+            if self.archive
+            else frozenset()
+        )
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What an adapter learned without reading weights; the fields are those of `Layout`."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    globals: tuple[str, ...] = ()
+    stubbed: tuple[str, ...] = ()
+    program: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What an adapter read; the reader adds what is common to all files."""
+    """What an adapter read; the fields are those of `Checkpoint`."""
 
-    root: Any
+    tensors: Mapping[str, torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
     module: torch.nn.Module | None = None
     stubbed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
 class Container(Protocol):
@@ -52,54 +127,23 @@ class Container(Protocol):
 
     name: str
 
-    def matches(self, path: Path, head: bytes, records: tuple[str, ...]) -> bool:
-        """Whether the file is of this family, by its first 512 bytes and its zip records (() if no zip)."""
+    def matches(self, source: Source) -> bool:
+        """Whether the file is of this family, by its first 512 bytes and its zip records."""
         ...
 
-    def read(self, path: Path, *, trust_pickle: bool) -> Contents:
+    def outline(self, source: Source) -> Outline:
+        """All but the weights, without torch; raises as `read` does."""
+        ...
+
+    def read(self, source: Source, *, trust_pickle: bool) -> Contents:
         """The contents; raises CheckpointError, or UnsafeCheckpointError when only its own code could tell."""
         ...
 
 
-CONTAINERS: Registry[Container] = Registry("checkpoint container", "repdiag.checkpoints")
-
-
-def flatten(root: Any, where: str) -> dict[str, torch.Tensor]:
-    """Every tensor in nested dicts (and modules) by its dotted name; lists are not looked into.
-
-    Raises CheckpointError when the nesting is absurd.
-    """
-    found: dict[str, torch.Tensor] = {}
-    pending: list[tuple[str, Any, int]] = [("", root, 0)]
-    while pending:
-        path, value, depth = pending.pop()
-        if isinstance(value, torch.nn.Module):
-            value = value.state_dict()
-        if isinstance(value, torch.Tensor):
-            found[path] = value.detach()
-        elif isinstance(value, Mapping):
-            if depth > MAX_DEPTH or len(found) + len(pending) > MAX_TENSORS:
-                raise CheckpointError("The file nests dictionaries without end", where=where)
-            children = [(join(path, key), child, depth + 1) for key, child in value.items()]
-            pending.extend(reversed(children))
-    return found
+CONTAINERS: Registry[Container] = Registry("checkpoint container", "repdiag.checkpoints.containers")
 
 
 def join(path: str, key: object) -> str:
     """One component further down a dotted name."""
     name = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
     return f"{path}.{name}" if path else name
-
-
-def own_metadata(root: Any) -> dict[str, str]:
-    """The plain entries that a torch.save file may carry for repdiag, under their safetensors names."""
-    if not isinstance(root, Mapping):
-        return {}
-    found: dict[str, str] = {}
-    preprocessing = root.get("repdiag_preprocessing")
-    if isinstance(preprocessing, Mapping):
-        found["repdiag.preprocessing"] = json.dumps(preprocessing, default=str)
-    architecture = root.get("repdiag_architecture")
-    if isinstance(architecture, str):
-        found["repdiag.architecture"] = architecture
-    return found

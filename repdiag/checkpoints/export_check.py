@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from repdiag.checkpoints import zips
+from repdiag.checkpoints.zips import Archive
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 
+MAX_JSON = 1 << 26  # bytes of a graph; a large vision model's has two million
 OPERATOR = re.compile(
     r"torch\.ops\.(aten|prims|torchvision)\.(?!from_file\b|save\b|load\b)\w+(\.\w+)?"
     r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast)"
@@ -39,9 +40,11 @@ _HARMLESS_NODES = (
 )  # fmt: skip
 
 
-def check(path: Path) -> None:
+def check(archive: Archive) -> None:
     """Raises UnsafeCheckpointError when the archive holds more than a graph and tensors."""
-    for record in zips.records(path):
+    path = archive.path
+    archive.refuse_lookalikes()
+    for record in archive.records:
         inner = record.partition("/")[2]
         if inner.startswith("data/aotinductor/") or inner.endswith((".so", ".dll", ".dylib", ".o")):
             raise _unsafe(f"compiled code ({inner})", path)
@@ -50,8 +53,8 @@ def check(path: Path) -> None:
         ):  # torch takes all there for graphs
             continue
         try:
-            document = json.loads(zips.read(path, record))
-        except ValueError as error:
+            document = json.loads(archive.read(record, MAX_JSON))
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"The record {record} is no JSON", where=str(path)) from error
         for key, value in _entries(document):
             if (reason := _objection(key, value)) is not None:

@@ -1,0 +1,1 @@
+"""One module per family of checkpoint files. None imports torch before it reads weights."""
