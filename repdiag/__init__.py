@@ -1,8 +1,8 @@
 """How good is a self-supervised image encoder really? `repdiag score model.pt dataset/` tells.
 
-The same from Python: `repdiag.score(repdiag.Request("model.pt", "dataset/"))` returns a `Report`, which
-`repdiag.write_report(report, Path("out"))` writes. Importing this package loads no torch and no pandas; the
-names below load what they need when they are first used.
+The same from Python: `repdiag.score(model, data, out="report")` takes paths, modules, loaders and arrays and
+returns a `Report`; `repdiag.embed(model, data)` returns the embeddings. Importing this package loads no torch and
+no pandas; the names below load what they need when they are first used.
 """
 
 from __future__ import annotations
@@ -11,22 +11,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repdiag.api import embed, score
     from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
-    from repdiag.pipeline import Request, score
+    from repdiag.encoders import Encoder, Preprocessing, load_encoder
+    from repdiag.exporting import export
+    from repdiag.inspection import inspect
+    from repdiag.pipeline import Request
     from repdiag.report import write_report
     from repdiag.types import EmbeddingSet, Report
 
 __version__ = "0.1.0"
-__all__ = ["EmbeddingSet", "Report", "Request", "ScoreConfig", "diagnose", "score", "write_report"]
+__all__ = [
+    "EmbeddingSet",
+    "Encoder",
+    "Preprocessing",
+    "Report",
+    "Request",
+    "ScoreConfig",
+    "diagnose",
+    "embed",
+    "export",
+    "inspect",
+    "load_encoder",
+    "score",
+    "write_report",
+]
 
 _HOME = {
     "EmbeddingSet": "types",
+    "Encoder": "encoders",
+    "Preprocessing": "encoders",
     "Report": "types",
     "Request": "pipeline",
     "ScoreConfig": "config",
     "diagnose": "diagnosis",
-    "score": "pipeline",
+    "embed": "api",
+    "export": "exporting",
+    "inspect": "inspection",
+    "load_encoder": "encoders",
+    "score": "api",
     "write_report": "report",
 }
 
