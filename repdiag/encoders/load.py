@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from repdiag.checkpoints import Checkpoint, read_checkpoint
-from repdiag.encoders import methods, prefixes, recipe, weights, zoo
+from repdiag.encoders import huggingface, methods, prefixes, recipe, weights, zoo
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.hints import BY_USER, by_user
 from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
@@ -38,6 +38,9 @@ def load_encoder(
     interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    layer: str | Sequence[str] | None = None,
+    pool: str | None = None,
+    l2: bool | None = None,
 ) -> Encoder:
     """The encoder that `model` names: `timm:NAME`, `torchvision:NAME` or a checkpoint's path.
 
@@ -46,38 +49,46 @@ def load_encoder(
     where in the file the backbone is. `trust_pickle` lets a pickle run its code. `stem_padding` (pixels) and
     `max_pool` tell what the shapes of a ResNet's stem cannot, `heads` those of a ViT's attention. `size`,
     `resize` (pixels), `interpolation`, `mean` and `std` (per channel, for values in [0, 1]) override what is
-    known of the input.
+    known of the input. `layer`, `pool` and `l2` choose the features (`features.select`).
     Raises UsageError, CheckpointError or UnsafeCheckpointError.
     """
     wishes: dict[str, Any] = {
         "size": size, "resize": resize, "interpolation": interpolation, "mean": mean, "std": std
     }  # fmt: skip
+    choices: dict[str, Any] = {"layer": layer, "pool": pool, "l2": l2}
+    about_a_file = {
+        "--arch": arch, "--key": key, "--prefix": prefix, "--trust-pickle": trust_pickle or None,
+        "--stem-padding": stem_padding, "--max-pool": max_pool, "--heads": heads,
+    }  # fmt: skip
+    given = ", ".join(flag for flag, value in about_a_file.items() if value is not None)
     if model.partition(":")[0] in zoo.LIBRARIES and ":" in model:
-        given = {
-            "--arch": arch, "--key": key, "--prefix": prefix, "--trust-pickle": trust_pickle or None,
-            "--stem-padding": stem_padding, "--max-pool": max_pool, "--heads": heads,
-        }  # fmt: skip
-        if wrong := [flag for flag, value in given.items() if value is not None]:
-            raise UsageError(f"{', '.join(wrong)} tell about a checkpoint file, but {model} is a name")
-        return _named(model, pretrained, wishes)
+        if given:
+            raise UsageError(f"{given} tell about a checkpoint file, but {model} is a name")
+        return _named(model, pretrained, wishes, choices)
     if pretrained:
         raise UsageError("--pretrained goes with timm:NAME or torchvision:NAME, not with a file")
+    if huggingface.is_folder(model):
+        if given:
+            raise UsageError(f"{given} tell about a checkpoint file, but this is a model folder", where=model)
+        return huggingface.load(model, wishes, **choices)
     try:
         hints = by_user(stem_padding, max_pool, heads)
     except ValueError as error:
         raise UsageError(f"The network makes no sense: {error}") from error
     wanted = recipe.Wanted(model, key, prefix, hints)
     checkpoint = _read(model, trust_pickle)
+    if arch is None and huggingface.is_saved(checkpoint):
+        return huggingface.load_saved(model, checkpoint, wishes, **choices)
     if arch is None:
         arch, checkpoint = _said_architecture(checkpoint)
     if checkpoint.module is None or arch is not None:
-        return _network(checkpoint, arch, wanted, wishes)
+        return _network(checkpoint, arch, wanted, wishes, choices)
     if checkpoint.container.startswith("torch.save"):  # a trusted pickle of a whole module, its head included
         with contextlib.suppress(CheckpointError):
-            return _network(checkpoint, None, wanted, wishes)
+            return _network(checkpoint, None, wanted, wishes, choices)
     if key is not None or prefix is not None:
         raise UsageError(f"--key and --prefix do not go with a {checkpoint.container} program", where=model)
-    return _program(model, checkpoint, wishes)
+    return _program(model, checkpoint, wishes, choices)
 
 
 def _said_architecture(checkpoint: Checkpoint) -> tuple[str | None, Checkpoint]:
@@ -110,7 +121,7 @@ def _read(model: str, trust_pickle: bool) -> Checkpoint:
         raise
 
 
-def _named(model: str, pretrained: bool, wishes: Mapping[str, Any]) -> Encoder:
+def _named(model: str, pretrained: bool, wishes: Mapping[str, Any], choices: Mapping[str, Any]) -> Encoder:
     plan = recipe.from_zoo(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # untrained weights are the same in every run
@@ -127,11 +138,15 @@ def _named(model: str, pretrained: bool, wishes: Mapping[str, Any]) -> Encoder:
     )
     known = plan.preprocessing(network)
     loading = dataclasses.replace(loading, readings=_resized(network, known, wishes))
-    return assemble(model, plan.name, network, known, loading, wishes)
+    return assemble(model, plan.name, network, known, loading, wishes, **choices)
 
 
 def _network(
-    checkpoint: Checkpoint, arch: str | None, wanted: recipe.Wanted, wishes: Mapping[str, Any]
+    checkpoint: Checkpoint,
+    arch: str | None,
+    wanted: recipe.Wanted,
+    wishes: Mapping[str, Any],
+    choices: Mapping[str, Any],
 ) -> Encoder:
     """The encoder of a file of tensors."""
     tensors = checkpoint.tensors
@@ -177,7 +192,8 @@ def _network(
         warnings=(*checkpoint.warnings, *fit.recipe.warnings, *doubt(known, wishes["mean"])),
     )
     name = Path(wanted.where).name
-    return assemble(name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity)
+    more = {**choices, "tensors": tensors}
+    return assemble(name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity, **more)
 
 
 class _Under(Mapping[str, torch.Tensor]):
@@ -202,7 +218,9 @@ def _resized(network: nn.Module, known: Preprocessing, wishes: Mapping[str, Any]
     if size is None or size == known.size or not hasattr(network, "set_input_size"):
         return ()
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-    if isinstance(patch, tuple) and any(size % side for side in patch):  # timm would cut the rest off silently
+    if isinstance(patch, tuple) and any(
+        size % side for side in patch
+    ):  # timm would cut the rest off silently
         raise UsageError(
             f"Images of {size} pixels cannot be cut into the network's patches of {patch[0]}",
             do=f"Choose a multiple of {patch[0]} for --size",
@@ -239,7 +257,9 @@ def _account(checkpoint: Checkpoint, network: nn.Module, fit: recipe.Fit, start:
     )
 
 
-def _program(model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any]) -> Encoder:
+def _program(
+    model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any], choices: Mapping[str, Any]
+) -> Encoder:
     """The encoder of a file that brings its own forward pass."""
     network = checkpoint.module
     assert network is not None
@@ -263,4 +283,4 @@ def _program(model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any]) -> E
     architecture = f"{checkpoint.container} program"
     # the operations are part of the file, so that equal weights alone do not make equal encoders
     identity = f"{architecture} {checkpoint.sha256}"
-    return assemble(Path(model).name, architecture, network, known, loading, wishes, identity)
+    return assemble(Path(model).name, architecture, network, known, loading, wishes, identity, **choices)
