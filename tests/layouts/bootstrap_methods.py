@@ -130,12 +130,12 @@ def resa() -> Case:
         512,
         prefix,
         names(prefix, networks[0]),
-        other=Other(Padded(networks[1], kernel_padding=2), prefix="module.encoder."),
+        other=Other(Padded(networks[1], kernel_padding=2), prefix="state_dict.module.encoder."),
     )
 
 
-@layout("ReSA, backbone only, ResNet-50", "bare")
-def resa_only() -> Case:
+@layout("backbone file of DINO, VICReg, Barlow Twins or ReSA, ResNet-50", "bare")
+def backbone_only() -> Case:
     source = resnet(50)
     return Case(dict(source.state_dict()), source, "torchvision:resnet50", 2048, "", names("", source))
 
@@ -152,7 +152,7 @@ def resa_vit() -> Case:
         prefix,
         names(prefix, networks[0]),
         224,
-        Other(networks[1], prefix="module.encoder."),
+        Other(networks[1], prefix="state_dict.module.encoder."),
     )
 
 
@@ -178,7 +178,7 @@ def iccl() -> Case:
         512,
         prefix,
         names(prefix, own[0]),
-        other=Other(networks[1], prefix="module.target_backbone."),
+        other=Other(networks[1], prefix="state_dict.module.target_backbone."),
     )
 
 

@@ -27,7 +27,7 @@ def _moco(depth: int, query: ResNet, key: ResNet, head: dict[str, State], arch: 
         2048 if depth >= 50 else 512,
         "state_dict.module.encoder_q.",
         names("state_dict.module.encoder_q.", query),
-        other=Other(key, prefix="module.encoder_k."),
+        other=Other(key, prefix="state_dict.module.encoder_k."),
     )
 
 

@@ -78,7 +78,7 @@ def solo_cifar() -> Case:
         prefix,
         names(prefix, source),
         32,
-        Other(momentum, prefix="momentum_backbone."),
+        Other(momentum, prefix="state_dict.momentum_backbone."),
     )
 
 
@@ -139,7 +139,7 @@ def lightly_moco() -> Case:
         prefix,
         names(prefix, networks[0]),
         32,
-        Other(Flat(networks[1]), prefix="backbone_momentum."),
+        Other(Flat(networks[1]), prefix="state_dict.backbone_momentum."),
     )
 
 
@@ -160,7 +160,7 @@ def lightly_dino() -> Case:
         512,
         prefix,
         names(prefix, teacher),
-        other=Other(Flat(student), prefix="student_backbone."),
+        other=Other(Flat(student), prefix="state_dict.student_backbone."),
     )
 
 
@@ -248,7 +248,7 @@ def mmselfsup_byol() -> Case:
         512,
         prefix,
         names(prefix, source),
-        other=Other(target, prefix="target_net.module.0."),
+        other=Other(target, prefix="state_dict.target_net.module.0."),
     )
 
 
@@ -269,7 +269,7 @@ def mmselfsup_moco() -> Case:
         512,
         prefix,
         names(prefix, source),
-        other=Other(target, prefix="encoder_k.0."),
+        other=Other(target, prefix="state_dict.encoder_k.0."),
     )
 
 
