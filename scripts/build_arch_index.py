@@ -26,6 +26,7 @@ from repdiag.files import atomic
 
 TARGET = Path(__file__).parent.parent / "repdiag" / "encoders" / "architectures.json.gz"
 LARGEST = 120_000_000  # parameters that are still worth the time to compare
+DERIVED = ("lingbot",)  # further trained from DINOv3, whose names and shapes it has
 TOLERANCE = 1e-4  # of the largest feature
 
 
@@ -64,9 +65,10 @@ def preprocessing_of(name: str, network: torch.nn.Module) -> dict[str, Any] | No
         return None
 
 
-def preference(name: str) -> tuple[int, int, str]:
-    """torchvision before timm, then the plainest (shortest) name."""
-    return zoo.LIBRARIES.index(name.partition(":")[0]), len(name), name
+def preference(name: str) -> tuple[int, bool, int, str]:
+    """torchvision before timm, the method before what was made of it, then the plainest (shortest) name."""
+    later = any(word in name for word in DERIVED)
+    return zoo.LIBRARIES.index(name.partition(":")[0]), later, len(name), name
 
 
 def build(name: str) -> torch.nn.Module:
@@ -85,8 +87,9 @@ def compared(
     names: list[str], parameters: int, before: dict[frozenset[str], dict[str, Any]]
 ) -> dict[str, Any]:
     """For each name whether it computes what the first one does (None: too large to try)."""
-    if frozenset(names) in before:
-        return before[frozenset(names)]
+    kept = before.get(frozenset(names), {})
+    if next(iter(kept), None) == names[0]:
+        return kept
     same: dict[str, bool | None] = dict.fromkeys(names)
     same[names[0]] = True
     if len(names) == 1 or parameters > LARGEST:

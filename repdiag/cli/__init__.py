@@ -43,9 +43,9 @@ def options(
 
 
 def _register() -> None:
-    from repdiag.cli import export, metrics, score
+    from repdiag.cli import export, inspect, metrics, score
 
-    for name, module in (("score", score), ("export", export), ("metrics", metrics)):
+    for name, module in (("score", score), ("inspect", inspect), ("export", export), ("metrics", metrics)):
         app.command(name)(_guarded(module.command))
 
 

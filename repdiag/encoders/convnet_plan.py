@@ -43,7 +43,8 @@ class ConvNetPlan:
     @property
     def dim(self) -> int:
         """The flattened map's size for the usual image."""
-        return self.widths[-1] * (SIZES[self.widths[0]] // 2 ** (len(self.widths) - 1)) ** 2
+        side = SIZES[self.widths[0]] >> (len(self.widths) - 1)
+        return self.widths[-1] * side**2
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -111,7 +112,12 @@ def read(prefix: str, shapes: Mapping[str, Shape], hints: Hints) -> ConvNetPlan 
         for number in range(MAX_BLOCKS):
             shape = shapes.get(f"{prefix}{number}.{naming[0]}.weight", ())
             norm = shapes.get(f"{prefix}{number}.{naming[1]}.running_mean", ())
-            if len(shape) != 4 or shape[2:] != (3, 3) or norm != shape[:1] or (widths and shape[1] != widths[-1]):
+            if (
+                len(shape) != 4
+                or shape[2:] != (3, 3)
+                or norm != shape[:1]
+                or (widths and shape[1] != widths[-1])
+            ):
                 break
             widths += [shape[0]] if widths else [shape[1], shape[0]]
         if len(widths) < 3 or widths[0] not in SIZES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 BY_USER = "set by the user"
@@ -24,20 +25,22 @@ class Hints:
     """The settings that are known for a checkpoint; None: nobody said.
 
     `stem_padding` pads the first convolution (pixels), `max_pool` tells whether a 3x3 max-pool of stride 2
-    follows it, `heads` counts the attention heads of a ViT.
+    follows it, `stem_relu` whether a ReLU does, `heads` counts the attention heads of a ViT. Among known
+    architectures of equal tensors those that have `family` in their name go first, and where `class_token` is
+    True their feature is the class token.
     """
 
     stem_padding: Hint | None = None
     max_pool: Hint | None = None
+    stem_relu: Hint | None = None
     heads: Hint | None = None
+    class_token: Hint | None = None
+    family: str | None = None
 
     def over(self, other: Hints) -> Hints:
         """These, and where they are silent the `other`'s."""
-        return Hints(
-            self.stem_padding or other.stem_padding,
-            self.max_pool or other.max_pool,
-            self.heads or other.heads,
-        )
+        chosen = {f.name: getattr(self, f.name) or getattr(other, f.name) for f in dataclasses.fields(self)}
+        return Hints(**chosen)
 
     def options(self, because: str) -> list[str]:
         """The command-line options of the settings that come from there."""
@@ -55,4 +58,4 @@ def by_user(stem_padding: int | None, max_pool: bool | None, heads: int | None) 
     def said(value: int | bool | None) -> Hint | None:
         return None if value is None else Hint(value, BY_USER)
 
-    return Hints(said(stem_padding), said(max_pool), said(heads))
+    return Hints(stem_padding=said(stem_padding), max_pool=said(max_pool), heads=said(heads))

@@ -14,7 +14,7 @@ WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoin
 
 @dataclass(frozen=True)
 class Preference:
-    """Of two readings that differ only in one path component, `taken` is used rather than `left`."""
+    """Of two readings that differ only there, the path `taken` is used rather than the path `left`."""
 
     taken: str
     left: str
@@ -35,6 +35,8 @@ PREFERENCES = (
     Preference("backbone", "momentum_backbone", "solo-learn evaluates the online backbone"),
     Preference("backbone", "backbone_momentum", "lightly evaluates the online backbone"),
     Preference("backbone", "target_backbone", "the online backbone is the one to use"),
+    Preference("backbone", "target_net.0", "the online backbone is the one to use"),
+    Preference("backbone", "encoder_k.0", "MoCo evaluates the query encoder"),
     Preference("state_dict_ema", "state_dict", "the averaged weights (EMA) are the ones to use"),
     Preference("model_ema", "model", "the averaged weights (EMA) are the ones to use"),
     Preference("ema", "model", "the averaged weights (EMA) are the ones to use"),
@@ -155,10 +157,15 @@ def _beats(winner: Sequence[str], loser: Sequence[str]) -> str:
         for theirs in loser:
             for rule in PREFERENCES:
                 core = _core(theirs)
-                if _core(ours) == [rule.taken if c == rule.left else c for c in core] != core:
+                if _core(ours) == _replaced(core, rule.left, rule.taken) != core:
                     return rule.because
     return ""
 
 
-def _core(prefix: str) -> list[str]:
-    return [component for component in prefix.rstrip(".").split(".") if component not in WRAPPERS]
+def _core(prefix: str) -> str:
+    """The prefix without wrappers, dotted at both ends."""
+    return "".join(f".{part}" for part in prefix.rstrip(".").split(".") if part not in WRAPPERS) + "."
+
+
+def _replaced(core: str, left: str, taken: str) -> str:
+    return core.replace(f".{left}.", f".{taken}.")

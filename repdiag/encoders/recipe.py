@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from repdiag.encoders import index, own_code
@@ -252,8 +252,25 @@ def _known_fits(view: View, shapes: Mapping[str, Shape], wanted: Wanted) -> list
         prefixes = [p for p in wanted.chosen(starts[key]) if index.holds(known, p, shapes)]
         if prefixes:
             names = _names_of(known, prefixes[0], shapes)
-            found.append((Fit(from_zoo(known.names[0], known), view, names, tuple(prefixes)), False, True))
+            recipe = _told(known, wanted.hints.over(view.hints))
+            found.append((Fit(recipe, view, names, tuple(prefixes)), False, True))
     return found
+
+
+def _told(known: index.Known, hints: Hints) -> Recipe:
+    """The recipe of the group's architecture that the hints speak of, else of its first."""
+    named = next((n for n in known.names if hints.family and hints.family in n), known.names[0])
+    recipe = from_zoo(named, known)
+    if hints.class_token is None:
+        return recipe
+
+    def build() -> nn.Module:
+        network = recipe.build()
+        network.global_pool = "token"  # type: ignore[assignment] # timm's transformers pool in their forward
+        return network
+
+    said = f"the class token is the feature: {hints.class_token.because}"
+    return replace(recipe, build=build, readings=(*recipe.readings, said), identity=f"{named} class token")
 
 
 def _names_of(known: index.Known, prefix: str, shapes: Mapping[str, Shape]) -> tuple[str, ...]:

@@ -80,6 +80,7 @@ class ResNet(nn.Module):
             plan.channels, plan.width, plan.kernel, stride, padding=plan.padding, bias=False
         )
         self.bn1 = nn.BatchNorm2d(plan.width)
+        self.relu = nn.ReLU() if plan.stem_relu else nn.Identity()
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if plan.max_pool else nn.Identity()
         self.depth = len(plan.stages)
         for number, blocks in enumerate(plan.stages, start=1):
@@ -90,7 +91,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, channels, H, W) -> (B, D)."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for number in range(1, self.depth + 1):
             x = getattr(self, f"layer{number}")(x)
         pooled: torch.Tensor = self.avgpool(x).flatten(1)

@@ -62,6 +62,7 @@ class ResNetPlan:
     stages: tuple[tuple[Block, ...], ...]
     padding: int
     max_pool: bool
+    stem_relu: bool = True
     readings: tuple[str, ...] = field(default=(), compare=False)
     assumptions: tuple[str, ...] = field(default=(), compare=False)
 
@@ -81,6 +82,7 @@ class ResNetPlan:
         notes += ["shortcut A"] * free
         notes += [f"stem padding {self.padding}"] * (self.padding != self.kernel // 2)
         notes += ["max-pool" if self.max_pool else "no max-pool"] * (self.max_pool == self.small_stem)
+        notes += ["no ReLU in the stem"] * (not self.stem_relu)
         return f"{'cifar-' if self.small_stem else ''}resnet{depth} ({', '.join(notes)})"
 
     @property
@@ -91,7 +93,7 @@ class ResNetPlan:
     @property
     def usual(self) -> bool:
         """Whether the stem is as the kernel makes one expect."""
-        return self.padding == self.kernel // 2 and self.max_pool != self.small_stem
+        return self.padding == self.kernel // 2 and self.max_pool != self.small_stem and self.stem_relu
 
     @property
     def dim(self) -> int:
@@ -148,7 +150,12 @@ def read(prefix: str, shapes: Mapping[str, Shape], hints: Hints) -> ResNetPlan |
             return None
         stages.append(tuple(block for block in blocks if block is not None))
     padding, max_pool, readings, assumptions = _stem(stem[2], hints)
-    return ResNetPlan(stem[1], stem[2], stem[0], tuple(stages), padding, max_pool, readings, assumptions)
+    relu = hints.stem_relu or Hint(True, "")
+    if not relu.value:
+        readings += (f"no ReLU in the stem: {relu.because}",)
+    return ResNetPlan(
+        stem[1], stem[2], stem[0], tuple(stages), padding, max_pool, bool(relu.value), readings, assumptions
+    )
 
 
 def _stem(kernel: int, hints: Hints) -> tuple[int, bool, tuple[str, ...], tuple[str, ...]]:

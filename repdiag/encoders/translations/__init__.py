@@ -53,9 +53,24 @@ class View:
 
 def modules() -> tuple[ModuleType, ...]:
     """The translations, in the order in which they may build on one another."""
-    from repdiag.encoders.translations import wrappers
+    from repdiag.encoders.translations import (
+        block_chunks,
+        convnext,
+        dinov2,
+        dinov3,
+        norm_names,
+        openmmlab_vit,
+        sequential_resnet,
+        simclr_v2,
+        split_batch_norm,
+        wrappers,
+        xcit,
+    )  # fmt: skip
 
-    return (wrappers,)
+    return (
+        wrappers, split_batch_norm, block_chunks, norm_names, sequential_resnet, simclr_v2, dinov2, dinov3,
+        openmmlab_vit, convnext, xcit,
+    )  # fmt: skip
 
 
 def views(shapes: Mapping[str, Shape]) -> Iterator[View]:

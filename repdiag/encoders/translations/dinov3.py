@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from repdiag.encoders.hints import Hint, Hints
 from repdiag.encoders.translations import Shape, Source
 from repdiag.errors import CheckpointError
 
@@ -21,8 +22,7 @@ RENAMED = (
     (re.compile(r"(blocks\.\d+\.mlp\.)w3\.(weight|bias)"), r"\1fc2.\2"),
 )
 BIAS = re.compile(r"(blocks\.\d+\.attn\.)qkv\.bias")
-POOL = "cls"
-"""DINOv3's features are the class token; timm's network of the same weights averages the patches by default."""
+CLASS_TOKEN = Hint(True, "DINOv3's features are the class token (timm's network averages the patches)")
 
 
 def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
@@ -42,6 +42,11 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
         else:
             found |= _one(start, name[len(start) :], shape, shapes)
     return found
+
+
+def hints(shapes: Mapping[str, Shape]) -> Hints:
+    """DINOv3's own network among those of equal tensors, and its own feature."""
+    return Hints(family="dinov3", class_token=CLASS_TOKEN)
 
 
 def _one(start: str, name: str, shape: Shape, shapes: Mapping[str, Shape]) -> dict[str, Source]:

@@ -43,12 +43,11 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
 def hints(shapes: Mapping[str, Shape]) -> Hints:
     """What the numbers say about the stem, where all the networks say the same."""
     first = {stages[0] for stages in _networks(shapes).values()}
-    if first and max(first) <= WITHOUT_MAX_POOL:
-        number = max(first)
-        return Hints(
-            max_pool=Hint(False, f"layer1 is number {number} of the nn.Sequential, too early for one")
-        )
-    return Hints()
+    if not first or max(first) > WITHOUT_MAX_POOL:
+        return Hints()
+    where = f"layer1 is number {max(first)} of the nn.Sequential"
+    relu = Hint(False, f"{where}, too early for one") if max(first) == WITHOUT_RELU else None
+    return Hints(max_pool=Hint(False, f"{where}, too early for one"), stem_relu=relu)
 
 
 def _networks(shapes: Mapping[str, Shape]) -> dict[str, tuple[int, ...]]:
