@@ -39,7 +39,6 @@ def test_a_public_layout_loads_without_options(name: str, tmp_path: Path) -> Non
         assert asked.architecture == case.architecture
         assert difference(asked, case.other.source, case.size) <= case.tolerance
         assert difference(asked, case.source, case.size) > 1e-3
-    Path(loaded.path).unlink()
     assert committed_rows().get(name) == loaded.row, "run scripts/layout_table.py"
 
 

@@ -10,13 +10,14 @@ from layouts import (
     clustering,
     contrastive,
     distillation,
+    folders,
     libraries,
     masked,
     wrapped,
 )
 from layouts.case import Case, Layout, Other
 
-FAMILIES = (contrastive, bootstrap_methods, clustering, distillation, masked, libraries, wrapped)
+FAMILIES = (contrastive, bootstrap_methods, clustering, distillation, masked, libraries, folders, wrapped)
 
 ALL: dict[str, Layout] = {layout.name: layout for family in FAMILIES for layout in family.LAYOUTS}
 

@@ -6,6 +6,7 @@ import argparse
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class Case:
 
     `source` computes the features that the method's own evaluation uses. `backbone` are the file's names of the
     tensors that it takes; all others have to be dropped. `size` is that of the images that are compared.
-    `tolerance` is 0 where the very same operations run in the same order.
+    `tolerance` is 0 where the very same operations run in the same order. `write` makes the file or folder at a
+    path from the contents, torch.save does without it.
     """
 
     contents: Any
@@ -41,6 +43,7 @@ class Case:
     size: int = 64
     other: Other | None = None
     tolerance: float = 0.0
+    write: Callable[[Any, Path], None] = torch.save
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def load(layout: Layout, folder: Path) -> Loaded:
     """Build the layout's file in `folder`, load it without options, and compare."""
     case = layout.build()
     path = folder / "a.pth"
-    torch.save(case.contents, path)
+    case.write(case.contents, path)
     encoder = load_encoder(str(path))
     return Loaded(layout, case, str(path), encoder, difference(encoder, case.source, case.size))
 
