@@ -37,8 +37,12 @@ class MappedFile:
         """`length` bytes from `begin` on; raises CheckpointError when the file ends before."""
         if begin + length > self.size:
             raise damaged("it ends before its last tensor", self.path)
-        view: torch.UntypedStorage = self._whole[begin : begin + length]
-        return view if begin % ALIGNMENT == 0 else _copy(view)
+        if begin % ALIGNMENT == 0 or not length:
+            view: torch.UntypedStorage = self._whole[begin : begin + length]
+            return view
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            return owned(file.read(length))
 
 
 class ZippedStorages:
@@ -88,13 +92,12 @@ class ZippedStorages:
             if record is None or not record.size:
                 whole = torch.UntypedStorage(0)  # type: ignore[no-untyped-call]
             elif record.deflated:
-                content = bytearray(self.archive.read(record.name, record.size))
-                whole = torch.frombuffer(content, dtype=torch.uint8).untyped_storage()
+                whole = owned(self.archive.read(record.name, record.size))
             else:
                 whole = self._mapped(record.name)
             if self._swap and ITEM_SIZES[ref.dtype] > 1:
-                whole = _copy(whole)
-                whole.byteswap(getattr(torch, ref.dtype))
+                whole = whole.clone()
+                whole.byteswap(getattr(torch, ref.dtype))  # type: ignore[no-untyped-call]
             self._found[ref.storage] = whole
         return self._found[ref.storage]
 
@@ -110,9 +113,11 @@ class ZippedStorages:
         return self._file.part(start, record.size)
 
 
-def _copy(storage: torch.UntypedStorage) -> torch.UntypedStorage:
-    copied: torch.UntypedStorage = storage.clone()  # type: ignore[no-untyped-call]
-    return copied
+def owned(content: bytes) -> torch.UntypedStorage:
+    """A storage in memory of its own; `content` is not empty."""
+    import torch
+
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8).untyped_storage()
 
 
 def build(refs: Mapping[str, TensorRef], storages: Storages, where: str) -> dict[str, torch.Tensor]:

@@ -99,7 +99,8 @@ def _classes(archive: Archive, where: str) -> dict[str, tuple[str, ...]]:
             )
         module = record.partition("/code/")[2].removesuffix(".py").replace("/", ".")
         starts = [*CLASS.finditer(text)]
-        for match, after in zip(starts, [*(m.start() for m in starts[1:]), len(text)], strict=True):
+        ends = [match.start() for match in starts[1:]] + [len(text)]
+        for match, after in zip(starts, ends, strict=False):
             names = [n for line in LISTED.findall(text, match.end(), after) for n in QUOTED.findall(line)]
             classes[f"{module}.{match[1]}"] = tuple(names)
     return classes
