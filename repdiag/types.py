@@ -34,7 +34,8 @@ class Manifest:
     `paths` are unique, relative to the data set, and serve as sample ids. `labels` index `class_names`
     (None: unlabelled). `is_train` marks the part that probes and reference statistics may learn from
     (None: no split). `fingerprint` is a SHA-256 that changes when the list, the labels, the split or any
-    file's content (as far as size, time or CRC tell) changes.
+    file's content (as far as size, time or CRC tell) changes. `parents` names the coarse class of each class;
+    empty where none are known.
     """
 
     paths: tuple[str, ...]
@@ -42,6 +43,7 @@ class Manifest:
     class_names: tuple[str, ...]
     is_train: BoolArray | None
     fingerprint: str
+    parents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.paths)
@@ -52,6 +54,8 @@ class Manifest:
         k = len(self.class_names)
         if self.labels is not None and n and not 0 <= self.labels.min() <= self.labels.max() < k:
             raise ValueError("labels must index class_names")
+        if len(self.parents) not in (0, k):
+            raise ValueError(f"{len(self.parents)} parents for {k} classes")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -117,6 +121,7 @@ class EmbeddingSet:
     views: Views | None = None
     corrupt: tuple[CorruptImage, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.features.dtype != np.float32:
@@ -129,6 +134,8 @@ class EmbeddingSet:
             column = getattr(self, name)
             if column is not None and column.shape != (n,):
                 raise ValueError(f"{name} has shape {column.shape}, expected ({n},)")
+        if len(self.parents) not in (0, len(self.class_names)):
+            raise ValueError(f"{len(self.parents)} parents for {len(self.class_names)} classes")
 
     def __len__(self) -> int:
         return int(self.features.shape[0])

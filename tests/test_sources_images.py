@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from repdiag.errors import DataError, RepdiagError
-from repdiag.sources import open_source, tarball, zipball
+from repdiag.sources import open_source, tars, zipball
 from repdiag.sources.layout import arrange
 
 CLASSED = ("cat/1.png", "cat/2.png", "dog/1.png")
@@ -343,7 +343,7 @@ def test_an_enormous_image_is_not_read(tmp_path: Path, kind: str, monkeypatch: p
     names = ["a.png", "b.png"]
     path = {"zip": zipped, "tar": tarred, "folder": folder}[kind](tmp_path / f"x.{kind}", names)
     source = open_source(str(path))
-    for module in (zipball, tarball, folder_module):
+    for module in (zipball, tars, folder_module):
         monkeypatch.setattr(module, "MAX_IMAGE_BYTES", 10)
     with pytest.raises(OSError, match="the limit is"):
         source.read(0)
@@ -364,7 +364,7 @@ def test_a_compressed_tar_that_unpacks_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tarred(tmp_path / "x.tar.gz", CLASSED, "w:gz")
-    monkeypatch.setattr(tarball, "MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr(tars, "MAX_UNPACKED_BYTES", 1000)
     with pytest.raises(RepdiagError, match="unpacks to more than"):
         open_source(str(path))
 

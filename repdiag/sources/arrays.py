@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +31,43 @@ def read(path: Path) -> EmbeddingSet:
     except DataError:
         raise
     except Exception as error:  # numpy's header parser and zipfile raise nearly anything on damaged data
-        if "allow_pickle" in str(error) or "Python objects" in str(error):
-            message = "It holds pickled Python objects, which repdiag never loads"
-            do = "Save plain arrays: numbers, and text as arr.astype(str)"
-            raise DataError(message, where=str(path), do=do) from error
-        message = f"This is no whole {path.suffix} file: {str(error) or type(error).__name__}"
-        raise DataError(message, where=str(path)) from error
+        raise refusal(path, error) from error
     return embedding_set(columns)
 
 
+def refusal(path: Path, error: Exception) -> DataError:
+    """What to say of a file that numpy cannot read."""
+    if "allow_pickle" in str(error) or "Python objects" in str(error):
+        message = "It holds pickled Python objects, which repdiag never loads"
+        do = "Save plain arrays: numbers, and text as arr.astype(str)"
+        return DataError(message, where=str(path), do=do)
+    message = f"This is no whole {path.suffix} file: {str(error) or type(error).__name__}"
+    return DataError(message, where=str(path))
+
+
 def _load(path: Path) -> Columns:
-    loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
-    named, found = path.suffix.lower(), ".npy" if isinstance(loaded, np.ndarray) else ".npz"
-    if named != found:
-        holds = "a single array" if found == ".npy" else "an archive of arrays"
-        raise DataError(f"This {named} is {holds}", where=str(path), do=f"Rename it to {found}")
+    if path.suffix.lower() == ".npy":
+        return Columns(path, open_npy(path))
+    return _columns(path, open_npz(path))
+
+
+def open_npy(path: Path) -> npt.NDArray[Any]:
+    """The array of a .npy, mapped into memory; raises DataError for an archive, and what numpy raises."""
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(loaded, np.ndarray):
+        raise DataError("This .npy is an archive of arrays", where=str(path), do="Rename it to .npz")
+    return loaded
+
+
+def open_npz(path: Path, wanted: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a .npz, all or those `wanted`; raises DataError for a single array, and what numpy raises."""
+    loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
-        return Columns(path, loaded)
+        raise DataError("This .npz is a single array", where=str(path), do="Rename it to .npy")
     with loaded as archive:
-        members = {name: archive[name] for name in archive.files}
+        members = {name: archive[name] for name in archive.files if wanted is None or name in wanted}
     # numpy hands out a member that is no array as bytes
-    return _columns(path, {name: each for name, each in members.items() if isinstance(each, np.ndarray)})
+    return {name: each for name, each in members.items() if isinstance(each, np.ndarray)}
 
 
 def _columns(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Columns:

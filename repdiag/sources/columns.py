@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from repdiag.errors import DataError
-from repdiag.sources.layout import EVALUATION, TRAIN
+from repdiag.sources.labels import number_labels
+from repdiag.sources.splits import EVALUATION, TRAIN
 from repdiag.types import BoolArray, EmbeddingSet, FloatArray, IntArray, Views
 
 Column = npt.NDArray[Any]
@@ -115,47 +116,12 @@ def _labels(
     """Labels that index the class names: those given, or the sorted distinct values."""
     if column is None:
         return None, ()
+    if names is not None:
+        if names.ndim != 1:
+            raise DataError(f"The class names are of shape {names.shape}, not (classes,)", where=where)
+        names = _column(names, "class names", len(names), where)
     values = _column(column, "labels", n, where)
-    kind = values.dtype.kind
-    if kind == "f":
-        missing = np.isnan(values)
-        if not np.all(missing | (np.isfinite(values) & (values == np.round(values)))):
-            raise DataError("The labels are fractions, not classes", where=where)
-    elif kind in "iub":
-        missing = values == -1
-    elif kind == "U":
-        missing = values == ""
-    else:
-        raise DataError(f"The labels are of type {values.dtype}, neither integers nor text", where=where)
-    if missing.all():
-        return None, ()
-    if missing.any():
-        message = f"{int(missing.sum())} of {n} labels are missing (-1, NaN or empty)"
-        raise DataError(message, where=where, do="Leave these rows out, or leave out all labels")
-    if kind != "U":
-        if max(abs(float(values.min())), abs(float(values.max()))) >= 2**63:
-            raise DataError("The labels are larger than 64-bit integers", where=where)
-        values = values.astype(np.int64)
-    if names is None:
-        distinct, labels = np.unique(values, return_inverse=True)
-        return labels.astype(np.int64), tuple(str(value) for value in distinct)
-    if names.ndim != 1:
-        raise DataError(f"The class names are of shape {names.shape}, not (classes,)", where=where)
-    known = tuple(_column(names, "class names", len(names), where).astype(str).tolist())
-    if len(set(known)) < len(known):
-        raise DataError("The class names are not distinct", where=where)
-    if kind == "U":
-        number = {name: index for index, name in enumerate(known)}
-        strange = sorted(set(values.tolist()) - set(known))
-        if strange:
-            raise DataError(f"The label '{strange[0]}' is none of the class names", where=where)
-        return np.array([number[value] for value in values.tolist()], dtype=np.int64), known
-    if values.min() < 0 or values.max() >= len(known):
-        message = (
-            f"The labels run from {values.min()} to {values.max()}, but there are {len(known)} class names"
-        )
-        raise DataError(message, where=where)
-    return values, known
+    return number_labels(values, names, where, "Leave these rows out, or leave out all labels")
 
 
 def _ids(column: Column | None, n: int, notes: list[str], where: str) -> tuple[str, ...]:

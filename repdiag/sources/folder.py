@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from repdiag.errors import DataError
-from repdiag.sources.images import MAX_IMAGE_BYTES, Images, Listed, build, is_hidden, is_image, too_large
+from repdiag.errors import UsageError
+from repdiag.sources import listing_cache
+from repdiag.sources.images import MAX_IMAGE_BYTES, Images, Listing, by_folders, too_large
+from repdiag.sources.listing import Known, stamp_all, walk
+from repdiag.sources.options import How
 
 
 def matches(path: Path) -> bool:
@@ -15,53 +17,36 @@ def matches(path: Path) -> bool:
     return path.is_dir()
 
 
-def read(path: Path, *, name: str, labeled: bool) -> Images:
+def read(path: Path, *, name: str, how: How) -> Images:
     """List the images below `path`; hidden files and folders are passed over. Raises DataError."""
-    listed: list[Listed[str]] = []
-    others = 0
+    how.only("a folder of images", "trust_listing")
     root = str(path)
-    for relative, entry in _files(root, "", ()):
-        if not is_image(entry.name):
-            others += 1
-            continue
-        try:
-            found = entry.stat()
-            stamp = f"{found.st_size} {found.st_mtime_ns}"
-        except OSError:  # a link to nowhere: kept, so that it is named among the images that cannot be read
-            stamp = "missing"
-        listed.append(Listed(relative, stamp, entry.path))
-    return build(name, listed, others, labeled=labeled, reader=_read)
+    known: Known = {}
+    if how.trust_listing:
+        if how.listings is None:
+            raise UsageError(
+                "--trust-listing needs a cache to keep the listing in", do="Leave out --no-cache"
+            )
+        kept = listing_cache.place_of(how.listings, root)
+        known = listing_cache.load(kept)
+    folders = list(walk(root, known))
+    new = any(folder is not known.get(folder.path) for folder in folders) or len(folders) < len(known)
+    stamp_all(root, folders)
+    if how.trust_listing and new:
+        listing_cache.save(kept, folders)
+    listed: Listing[str] = Listing()
+    for folder in folders:
+        listed.names += [folder.path + image for image in folder.images]
+        # A link to nowhere is kept, so that it is named among the images that cannot be read.
+        listed.stamps += folder.stamps
+    listed.places = listed.names
+    others = sum(folder.others for folder in folders)
+    return by_folders(name, listed, others, how=how, reader=lambda image: read_file(f"{root}/{image}"))
 
 
-def _files(
-    folder: str, prefix: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every visible file below `folder` with its name relative to the root; `above` stops link loops."""
-    try:
-        here = os.stat(folder)  # noqa: PTH116 -- os.scandir speaks str, and a million Paths are slow
-        with os.scandir(folder) as entries:
-            children = list(entries)
-    except OSError as error:
-        raise DataError(f"Cannot list this folder: {error.strerror}", where=folder) from error
-    identity = (here.st_dev, here.st_ino)
-    if identity in above:
-        return
-    for entry in children:
-        if is_hidden(entry.name):
-            continue
-        relative = f"{prefix}{entry.name}"
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:  # a link to itself
-            is_folder = is_file = False
-        if is_folder:
-            yield from _files(entry.path, f"{relative}/", (*above, identity))
-        elif is_file or entry.is_symlink():  # no pipes or devices: reading one could wait for ever
-            yield relative, entry
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 -- as above
+def read_file(path: str) -> bytes:
+    """The content of an image file; raises OSError."""
+    with open(path, "rb") as file:  # noqa: PTH123 -- a Path per image is slow
         size = os.fstat(file.fileno()).st_size
         if size > MAX_IMAGE_BYTES:
             raise too_large(size)

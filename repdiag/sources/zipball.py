@@ -6,10 +6,12 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from repdiag.errors import DataError
-from repdiag.sources.images import MAX_IMAGE_BYTES, Images, Listed, build, clean, is_image, too_large
+from repdiag.sources.images import MAX_IMAGE_BYTES, Images, Listing, by_folders, clean, is_image, too_large
+from repdiag.sources.options import How
 
 _ENCRYPTED = 0x1
 
@@ -19,8 +21,24 @@ def matches(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
 
 
-def read(path: Path, *, name: str, labeled: bool) -> Images:
-    """List the images of the zip file `path`. Raises DataError when it is damaged or encrypted.
+def read(path: Path, *, name: str, how: How) -> Images:
+    """List the images of the zip file `path`. Raises DataError when it is damaged or encrypted."""
+    how.only("a zip file of images")
+    members, reader = members_of(path, name)
+    listed: Listing[zipfile.ZipInfo] = Listing()
+    others = 0
+    for cleaned, stamp, member in members:
+        if is_image(cleaned):
+            listed.add(cleaned, stamp, member)
+        else:
+            others += 1
+    return by_folders(name, listed, others, how=how, reader=reader)
+
+
+def members_of(
+    path: Path, name: str
+) -> tuple[list[tuple[str, str, zipfile.ZipInfo]], Callable[[zipfile.ZipInfo], bytes]]:
+    """The visible files of the zip file with a stamp each, and what reads one. Raises DataError.
 
     One open archive serves all threads: zipfile locks around its seeks. The file handle is ours, so that
     zipfile does not count its users (that count is not locked) and close it early.
@@ -33,19 +51,15 @@ def read(path: Path, *, name: str, labeled: bool) -> Images:
         raise DataError(message, where=name, do="Check it with: unzip -t") from error
     except OSError as error:
         raise DataError(f"Cannot read it: {error.strerror}", where=name) from error
-    listed: list[Listed[zipfile.ZipInfo]] = []
-    others = 0
+    found: list[tuple[str, str, zipfile.ZipInfo]] = []
     for member in members:
         # Some Windows tools write backslashes although the format asks for slashes.
         cleaned = clean(member.filename.replace("\\", "/"))
         if member.is_dir() or cleaned is None:
             continue
-        if not is_image(cleaned):
-            others += 1
-            continue
-        if member.flag_bits & _ENCRYPTED:
+        if member.flag_bits & _ENCRYPTED and is_image(cleaned):
             raise DataError("The zip file is encrypted", where=name, do="Unpack it and give the folder")
-        listed.append(Listed(cleaned, f"{member.CRC} {member.file_size}", member))
+        found.append((cleaned, f"{member.CRC} {member.file_size}", member))
 
     def fetch(member: zipfile.ZipInfo) -> bytes:
         if member.file_size > MAX_IMAGE_BYTES:
@@ -64,4 +78,4 @@ def read(path: Path, *, name: str, labeled: bool) -> Images:
         ) as error:
             raise OSError(f"damaged in the zip file ({error})") from error
 
-    return build(name, listed, others, labeled=labeled, reader=fetch)
+    return found, fetch

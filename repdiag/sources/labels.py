@@ -1,0 +1,117 @@
+"""Labels as people write them (numbers, text, gaps in between) to class numbers and names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from repdiag.errors import DataError
+from repdiag.types import IntArray
+
+_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 is a name
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE)
+
+
+def index_labels(
+    labels: Sequence[Any], names: Sequence[str] | None, where: str
+) -> tuple[IntArray | None, tuple[str, ...]]:
+    """Labels of images, in Python's own types, as indices of class names; (None, ()) when all are missing.
+
+    None, NaN, the empty text and -1 are missing. Text counts as numbers where all of it is whole numbers, so
+    that 10 comes after 9. Raises DataError where some are missing, or a label is none of `names`.
+    """
+    do = "Leave these images out, or use no labels (--unlabeled)"
+    plain = [_plain(label) for label in labels]
+    present = [label for label in plain if label is not None]
+    if not present:
+        return None, ()
+    if all(isinstance(label, int) or _INTEGER.fullmatch(label) for label in present):
+        numbers = [-1 if label is None else int(str(label).partition(".")[0]) for label in plain]
+        known = None if names is None else np.array(list(names))
+        return number_labels(np.array(numbers, dtype=np.int64), known, where, do)
+    if all(isinstance(label, int) or _NUMBER.fullmatch(label) for label in present):
+        raise DataError("The labels are fractions, not classes", where=where)
+    if len(present) < len(plain):
+        raise _missing(len(plain) - len(present), len(plain), where, do)
+    # Not as an array of text: one caption among the labels would widen every row.
+    texts = [str(label) for label in present]
+    classes = _distinct(names, where) if names is not None else tuple(sorted(set(texts)))
+    index = {name: number for number, name in enumerate(classes)}
+    strange = next((text for text in texts if text not in index), None)
+    if strange is not None:
+        raise DataError(f"The label '{strange}' is none of the class names", where=where)
+    return np.fromiter((index[text] for text in texts), dtype=np.int64, count=len(texts)), classes
+
+
+def _plain(label: Any) -> int | str | None:
+    if label is None or isinstance(label, str):
+        return (label or "").strip() or None
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "replace").strip() or None
+    if isinstance(label, float | np.floating):
+        if math.isnan(label):
+            return None
+        return int(label) if math.isfinite(label) and label == int(label) else str(label)
+    if isinstance(label, bool | int | np.bool_ | np.integer):
+        return int(label)
+    return str(label)
+
+
+def _missing(count: int, n: int, where: str, do: str) -> DataError:
+    return DataError(f"{count} of {n} labels are missing (-1, NaN or empty)", where=where, do=do)
+
+
+def _distinct(names: Sequence[str], where: str) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise DataError("The class names are not distinct", where=where)
+    return tuple(names)
+
+
+def number_labels(
+    values: npt.NDArray[Any], names: npt.NDArray[Any] | None, where: str, do: str
+) -> tuple[IntArray | None, tuple[str, ...]]:
+    """`values` (integers, floats or text; -1, NaN or "" is missing) as indices of class names.
+
+    `names`, or else the sorted distinct values, are the classes. (None, ()) when all are missing; DataError
+    where only some are, with the advice `do`.
+    """
+    n, kind = len(values), values.dtype.kind
+    if kind == "f":
+        missing = np.isnan(values)
+        if not np.all(missing | (np.isfinite(values) & (values == np.round(values)))):
+            raise DataError("The labels are fractions, not classes", where=where)
+    elif kind in "iub":
+        missing = values == -1
+    elif kind == "U":
+        missing = values == ""
+    else:
+        raise DataError(f"The labels are of type {values.dtype}, neither integers nor text", where=where)
+    if missing.all():
+        return None, ()
+    if missing.any():
+        raise _missing(int(missing.sum()), n, where, do)
+    if kind != "U":
+        if max(abs(float(values.min())), abs(float(values.max()))) >= 2**63:
+            raise DataError("The labels are larger than 64-bit integers", where=where)
+        values = values.astype(np.int64)
+    if names is None:
+        distinct, labels = np.unique(values, return_inverse=True)
+        return labels.astype(np.int64), tuple(str(value) for value in distinct)
+    known = _distinct(names.astype(str).tolist(), where)
+    if kind == "U":
+        number = {name: index for index, name in enumerate(known)}
+        strange = sorted(set(values.tolist()) - set(known))
+        if strange:
+            raise DataError(f"The label '{strange[0]}' is none of the class names", where=where)
+        return np.array([number[value] for value in values.tolist()], dtype=np.int64), known
+    if values.min() < 0 or values.max() >= len(known):
+        message = (
+            f"The labels run from {values.min()} to {values.max()}, but there are {len(known)} class names"
+        )
+        raise DataError(message, where=where)
+    return values, known
