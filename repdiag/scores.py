@@ -93,7 +93,7 @@ def _augmentation(ws: Workspace) -> Doubles:
 
 def augmented_clusters(ws: Workspace) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """Cluster of each augmented view (V, M) by the first clustering's centroids."""
-    views, _ = ws.views
+    views, _ = ws.space_views
     return np.stack([kmeans.assign(v, ws.clusterings[0].centroids, ws.device)[0] for v in views])
 
 

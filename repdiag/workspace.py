@@ -94,23 +94,43 @@ class Workspace:
 
     @cached_property
     def raw(self) -> FloatArray:
-        """Evaluated embeddings as the encoder gave them (N, D)."""
+        """Evaluated embeddings as the encoder gave them (N, D); under `l2`, of unit length already."""
+        return self.x if self.config.l2 else self._given
+
+    @cached_property
+    def _given(self) -> FloatArray:
         return self._part(self._test)
 
     @cached_property
     def lengths(self) -> Doubles:
-        """L2 norm of each evaluated embedding (N,)."""
-        return rows.norms(self.raw)
+        """L2 norm of each evaluated embedding (N,); under `l2`, 1 or 0."""
+        return (self._lengths > 0).astype(np.float64) if self.config.l2 else self._lengths
+
+    @cached_property
+    def _lengths(self) -> Doubles:
+        return rows.norms(self._given)
 
     @cached_property
     def x(self) -> FloatArray:
         """Evaluated embeddings of unit length (N, D)."""
-        return rows.unit(self.raw, self.lengths)
+        return rows.unit(self._given, self._lengths)
 
     @cached_property
     def reference(self) -> FloatArray:
         """Reference embeddings of unit length; the very array `x` when there is no split."""
         return rows.unit(self._part(self._train)) if self.has_split else self.x
+
+    @property
+    def space(self) -> FloatArray:
+        """Evaluated rows for what can be measured on rows of any length: `x`, or `raw` without `l2` (N, D)."""
+        return self.raw if self.config.l2 is False else self.x
+
+    @cached_property
+    def reference_space(self) -> FloatArray:
+        """Reference rows of the same kind as `space`."""
+        if self.config.l2 is not False:
+            return self.reference
+        return self._part(self._train) if self.has_split else self.raw
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -230,6 +250,19 @@ class Workspace:
         """Class geometry of the same rows under other labels or under the weights of a bootstrap draw."""
         return classes.geometry(self.x, self._squares, labels, self.k, weights)
 
+    def space_geometry_of(
+        self, labels: IntArray, weights: resample.Counts | None = None
+    ) -> classes.ClassGeometry:
+        """As `geometry_of`, of the rows of `space`."""
+        if self.space is self.x:
+            return self.geometry_of(labels, weights)
+        return classes.geometry(self.raw, self.lengths**2, labels, self.k, weights)
+
+    @cached_property
+    def space_geometry(self) -> classes.ClassGeometry:
+        """Class geometry of the evaluated rows of `space`."""
+        return self.geometry if self.space is self.x else self.space_geometry_of(self.labels)
+
     @cached_property
     def _squares(self) -> Doubles:
         return rows.norms(self.x) ** 2  # 1, but for rounding and rows of zeros
@@ -252,12 +285,12 @@ class Workspace:
     def clusterings(self) -> tuple[kmeans.Clustering, ...]:
         """k-means of the evaluated rows from several seeds."""
         first = self.config.seed * 1000
-        return tuple(self.cluster(self.x, first + s) for s in range(self.config.kmeans_seeds))
+        return tuple(self.cluster(self.space, first + s) for s in range(self.config.kmeans_seeds))
 
     @cached_property
     def margin(self) -> Doubles:
         """k-means margin (d2 - d1) / (d2 + d1) of each row in the first clustering (N,)."""
-        return kmeans.assign(self.x, self.clusterings[0].centroids, self.device)[1]
+        return kmeans.assign(self.space, self.clusterings[0].centroids, self.device)[1]
 
     def gaussian(self, draw: int, n: int | None = None) -> FloatArray:
         """Structureless rows: Gaussian with the mean and covariance of the evaluated rows, (N, D)."""
@@ -268,10 +301,10 @@ class Workspace:
 
     @cached_property
     def _moments(self) -> tuple[FloatArray, FloatArray]:
-        mean = self.x.mean(0, dtype=np.float64)
+        mean = self.space.mean(0, dtype=np.float64)
         second = np.zeros((self.dim, self.dim))
         for b in rows.blocks(len(self), self.dim * 8):
-            part = self.x[b] - mean
+            part = self.space[b] - mean
             second += part.T @ part
         values, vectors = np.linalg.eigh(second / len(self))
         factor = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
@@ -282,6 +315,22 @@ class Workspace:
     @cached_property
     def views(self) -> tuple[FloatArray, IntArray]:
         """Unit embeddings of V augmented views (V, M, D) and the evaluated rows (M,) they belong to."""
+        known, at = self._viewed
+        assert self._views is not None
+        return np.stack([rows.unit(v[known]) for v in self._views.features]), at
+
+    @cached_property
+    def space_views(self) -> tuple[FloatArray, IntArray]:
+        """As `views`, of the same kind as `space`."""
+        if self.config.l2 is not False:
+            return self.views
+        known, at = self._viewed
+        assert self._views is not None
+        return self._views.features[:, known], at
+
+    @cached_property
+    def _viewed(self) -> tuple[IntArray, IntArray]:
+        """Which of the M views are of evaluated rows, in the order of those, and the rows."""
         if self._views is None:
             raise Skip("needs augmented views, which precomputed embeddings or --views 0 do not give")
         position = np.full(len(self._order), -1)
@@ -291,8 +340,7 @@ class Workspace:
         known = known[np.argsort(at[known], kind="stable")]
         if known.size < 4:
             raise Skip(f"only {known.size} evaluated samples have augmented views")
-        unit = np.stack([rows.unit(v[known]) for v in self._views.features])
-        return unit, at[known]
+        return known, at[known]
 
     # ------------------------------------------------------------------------------------ activation
 
@@ -328,12 +376,12 @@ class Workspace:
         if held.sum() < 2 or np.unique(self.reference_labels[train[~held]]).size < 2:
             raise Skip("too few samples to train a probe and validate it")
         fit, check = train[~held], train[held]
-        x, y = self.reference[fit], self.reference_labels[fit]
+        x, y = self.reference_space[fit], self.reference_labels[fit]
         path: list[tuple[float, float]] = []
         model = None
         for l2 in self.config.probe_l2:  # strongest first: each solution warms up the next
             model = logistic.fit(x, y, self.k, l2, start=model, iterations=50, device=self.device)
-            hit = model.logits(self.reference[check]).argmax(1) == self.reference_labels[check]
+            hit = model.logits(self.reference_space[check]).argmax(1) == self.reference_labels[check]
             path.append((l2, float(hit.mean())))
             if len(path) > 2 and max(a for _, a in path[-2:]) < max(a for _, a in path):
                 break  # weaker still would cost as much and, after two steps down, has not been seen to help
@@ -345,8 +393,8 @@ class Workspace:
         l2, path = self.probe_l2
         out = np.empty((len(self), self.k))
         for fold in self.folds:  # each from zero: a warm start would have seen this fold's test rows
-            x, y = self.reference[fold.train], self.reference_labels[fold.train]
+            x, y = self.reference_space[fold.train], self.reference_labels[fold.train]
             model = logistic.fit(x, y, self.k, l2, device=self.device)
-            out[fold.test] = model.probabilities(self.x[fold.test])
+            out[fold.test] = model.probabilities(self.space[fold.test])
         prediction = out.argmax(1)
         return Probe(out, prediction, prediction == self.labels, l2, path)

@@ -49,7 +49,8 @@ def _named_by_timm(network: nn.Module, seen: Trace) -> list[str]:
     modules = dict(network.named_modules())
     said = [str(one["module"]) for one in listed if isinstance(one, dict) and one.get("module") in modules]
     said = [name for name in said if shape_at(modules[name], seen) is not None]
-    return [name for name in said if _height(modules[name]) > 1] or said
+    whole = [name for name in said if _height(modules[name]) > 1]
+    return whole if said and said[-1] in whole else said  # without the stem's single layers
 
 
 def _blocks(module: nn.Module, prefix: str, seen: Trace) -> Iterator[str]:

@@ -42,9 +42,7 @@ class Form:
     def __str__(self) -> str:
         size = " x ".join(map(str, self.shape))
         if len(self.shape) == 3:
-            return (
-                f"a feature map of {size} ({'height, width, channels' if self.channels_last else 'C, h, w'})"
-            )
+            return f"a feature map of {size} (channels {'last' if self.channels_last else 'first'})"
         return f"{self.shape[0]} tokens of {self.shape[1]}" if len(self.shape) == 2 else f"{size} features"
 
 

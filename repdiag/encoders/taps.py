@@ -142,7 +142,7 @@ class Tapped(nn.Module):
 
 def tensor_in(found: object) -> torch.Tensor | None:
     """What a module gave: its tensor, or the first of a tuple (transformers' layers add attentions to it)."""
-    if isinstance(found, (tuple, list)) and found:
+    if isinstance(found, tuple) and found:
         found = found[0]
     return found if isinstance(found, torch.Tensor) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,12 +14,21 @@ from repdiag.workspace import Skip, Workspace
 Compute = Callable[[Workspace], MetricResult]
 
 
+class Rows(enum.Enum):
+    """Which rows a metric takes under `--no-l2`; otherwise all have unit length."""
+
+    UNIT = "of unit length: the metric is defined on those"
+    GIVEN = "as given"
+    MIXED = "a probe on rows as given, scores as they are defined (most on rows of unit length)"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A declared metric and the function that computes it on a workspace."""
 
     spec: MetricSpec
     compute: Compute
+    rows: Rows = Rows.UNIT
 
     def run(self, ws: Workspace) -> Measurement:
         """Compute it; what cannot be computed comes back as Skipped with the reason."""
@@ -26,10 +36,18 @@ class Metric:
         outcome: Outcome
         try:
             ws.demand(self.spec.needs)
-            outcome = self._in_range(self.compute(ws))
+            outcome = self._on_rows(ws, self._in_range(self.compute(ws)))
         except Skip as skip:
             outcome = Skipped(skip.reason)
         return Measurement(self.spec, outcome, time.perf_counter() - began)
+
+    def _on_rows(self, ws: Workspace, found: MetricResult) -> MetricResult:
+        """`found`, saying which rows were taken where that is not what everybody does."""
+        if ws.config.l2 is not False:
+            return found
+        said = f"Rows: {self.rows.value}."
+        note = found.note if self.rows is Rows.GIVEN else " ".join(filter(None, [found.note, said]))
+        return replace(found, note=note, parameters={**found.parameters, "rows": self.rows.value})
 
     def _in_range(self, found: MetricResult) -> MetricResult:
         """`found` with its interval cut at the ends of the declared range, which symmetric intervals may pass."""
@@ -45,13 +63,13 @@ FAMILIES = ("probes", "crowding", "stability", "features", "risk", "spectrum")
 """Families in the order in which a report shows them."""
 
 
-def metric(spec: MetricSpec) -> Callable[[Compute], Compute]:
-    """Declare the decorated function as the metric `spec`."""
+def metric(spec: MetricSpec, *, rows: Rows = Rows.UNIT) -> Callable[[Compute], Compute]:
+    """Declare the decorated function as the metric `spec`; one that takes `Workspace.space` says so in `rows`."""
 
     def register(compute: Compute) -> Compute:
         if spec.family not in FAMILIES:
             raise ValueError(f"{spec.name}: unknown family '{spec.family}'")
-        METRICS.add(spec.name, Metric(spec, compute), f"{compute.__module__}.{compute.__name__}")
+        METRICS.add(spec.name, Metric(spec, compute, rows), f"{compute.__module__}.{compute.__name__}")
         return compute
 
     return register

@@ -1,7 +1,8 @@
 """Crowding: are classes pressed together, and how wide is each one? (science section 2)
 
 The claim is that of Song et al. (arXiv 2407.13541); their own formulas for it were not recovered, so what is
-called crowding here is ours, built from measures with a literature. All on unit vectors, on held-out rows.
+called crowding here is ours, built from measures with a literature. All on unit vectors, on held-out rows; the
+two CDNVs and the nearest center on rows as given where `--no-l2` keeps those.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from repdiag.kernels import classes, resample
 from repdiag.kernels.classes import ClassGeometry
 from repdiag.kernels.rows import Doubles
-from repdiag.metrics import metric
+from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import (
     PERMUTED,
     class_means,
@@ -62,10 +63,11 @@ REDUCTIONS: dict[str, Callable[[ClassGeometry], float]] = {
 }
 
 
-def _replicates(ws: Workspace) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+def _replicates(ws: Workspace, given: bool) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
     """Each reduction under at most 100 bootstrap draws (only their spread is used) and under permuted labels.
 
     All four are taken from one geometry at a time: a geometry holds K x K distances, too much to keep 120 of.
+    `given`: of rows as they were given, where they are kept so (`Workspace.space`).
     """
 
     def reduced(geometries: Iterable[ClassGeometry]) -> dict[str, Doubles]:
@@ -73,11 +75,13 @@ def _replicates(ws: Workspace) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
         return dict(zip(REDUCTIONS, rows.T, strict=True))
 
     def compute() -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-        draws = (ws.geometry_of(ws.labels, w) for w in ws.draws[:100])
-        null_draws = (ws.geometry_of(ws.labels[p]) for p in ws.permuted)
+        draws = (geometry_of(ws.labels, w) for w in ws.draws[:100])
+        null_draws = (geometry_of(ws.labels[p]) for p in ws.permuted)
         return reduced(draws), reduced(null_draws)
 
-    return ws.once("crowding replicates", compute)
+    given = given and ws.space is not ws.x
+    geometry_of = ws.space_geometry_of if given else ws.geometry_of
+    return ws.once(("crowding replicates", given), compute)
 
 
 def _from_geometry(
@@ -85,12 +89,13 @@ def _from_geometry(
     name: str,
     per_class: Doubles | None = None,
     table: tuple[dict[str, float | str], ...] = (),
+    given: bool = False,
 ) -> MetricResult:
     value = defined(
-        REDUCTIONS[name](ws.geometry),
+        REDUCTIONS[name](ws.space_geometry if given else ws.geometry),
         "fewer than two classes have two samples, or two class centers coincide",
     )
-    draws, nulls = (found[name] for found in _replicates(ws))
+    draws, nulls = (found[name] for found in _replicates(ws, given))
     return MetricResult(
         value,
         interval(resample.normal_interval(value, draws), "bootstrap standard error", draws.size),
@@ -218,7 +223,8 @@ def r2_separation(ws: Workspace) -> MetricResult:
         needs=LABELS,
         laws=COSINE_LAWS,
         cost="O(ND + K^2 D)",
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def cdnv(ws: Workspace) -> MetricResult:
     """Class-distance normalized variance over all pairs of classes, in [0, inf); lower is better.
@@ -226,7 +232,7 @@ def cdnv(ws: Workspace) -> MetricResult:
     Var_i is the population variance of class i on unit vectors. The closest pairs dominate the mean; random
     labels give about n_c/2, the null. Skipped when two centers coincide. O(ND + K^2 D) time.
     """
-    return _from_geometry(ws, "cdnv")
+    return _from_geometry(ws, "cdnv", given=True)
 
 
 def _halves(ws: Workspace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
@@ -249,8 +255,8 @@ def _directional(ws: Workspace, labels: np.ndarray[tuple[int], np.dtype[np.int64
     # K x K per draw: fewer draws for many classes keep this below 512 MiB.
     n_draws = min(100, len(ws.draws), max(20, 2**25 // ws.k**2)) if draws else 0
     for fit, check in (_halves(ws), _halves(ws)[::-1]):
-        means, _ = classes.class_means(ws.x[fit], labels[fit], ws.k)
-        spread, distance = classes.directional_spread(ws.x[check], labels[check], means)
+        means, _ = classes.class_means(ws.space[fit], labels[fit], ws.k)
+        spread, distance = classes.directional_spread(ws.space[check], labels[check], means)
         ratio = np.full((1 + n_draws, ws.k, ws.k), np.nan)
         for c, t in enumerate(spread):
             if len(t) < 2:
@@ -282,7 +288,8 @@ def _directional(ws: Workspace, labels: np.ndarray[tuple[int], np.dtype[np.int64
         needs=LABELS,
         laws=COSINE_LAWS,
         cost="O(NDK)",
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def directional_cdnv(ws: Workspace) -> MetricResult:
     """Variance along the line between two class centers over their squared distance, [0, inf); lower is better.
@@ -326,10 +333,10 @@ def nearest_center(
     ws: Workspace, fold: Fold, reference_labels: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Class of the nearest center (Euclidean, unit vectors) for the fold's test rows."""
-    means, total = classes.class_means(ws.reference[fold.train], reference_labels[fold.train], ws.k)
+    means, total = classes.class_means(ws.reference_space[fold.train], reference_labels[fold.train], ws.k)
     means[total == 0] = 0
     offset = np.where(total > 0, (means**2).sum(1) / 2, np.inf)
-    score = ws.x[fold.test] @ means.astype(np.float32).T - offset
+    score = ws.space[fold.test] @ means.astype(np.float32).T - offset
     return np.asarray(score.argmax(1), np.int64)
 
 
@@ -350,7 +357,8 @@ def nearest_center(
         laws=COSINE_LAWS,
         cost="O(NDK)",
         headline=True,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def nearest_center_error(ws: Workspace) -> MetricResult:
     """Share of evaluated samples nearer to another class's center than to their own's, in [0, 1].

@@ -6,7 +6,7 @@ import numpy as np
 
 from repdiag.kernels import logistic, resample, rows
 from repdiag.kernels.rows import Doubles
-from repdiag.metrics import metric
+from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import interval
 from repdiag.scores import KALIBHAT
 from repdiag.types import Direction, IntArray, Law, MetricResult, MetricSpec, Need, Null, Status
@@ -135,9 +135,9 @@ def nested_features(ws: Workspace, kept: float) -> IntArray:
 
 
 def _subset_correct(ws: Workspace, columns: IntArray, train: IntArray, test: IntArray, l2: float) -> Doubles:
-    x, y = ws.reference[train][:, columns], ws.reference_labels[train]
+    x, y = ws.reference_space[train][:, columns], ws.reference_labels[train]
     model = logistic.fit(x, y, ws.k, l2, iterations=50, device=ws.device)
-    return np.asarray(model.logits(ws.x[test][:, columns]).argmax(1) == ws.labels[test], np.float64)
+    return np.asarray(model.logits(ws.space[test][:, columns]).argmax(1) == ws.labels[test], np.float64)
 
 
 @metric(
@@ -156,7 +156,8 @@ def _subset_correct(ws: Workspace, columns: IntArray, train: IntArray, test: Int
         needs=frozenset({Need.NONNEGATIVE, Need.LABELS}),
         laws=frozenset({Law.PERMUTATION, Law.SCALE}),
         cost="21 probe fits",
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def compression(ws: Workspace) -> MetricResult:
     """Accuracy of new linear probes on nested sets of features against random sets of equal size.

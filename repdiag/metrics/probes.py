@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repdiag.metrics import metric
+from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import PERMUTED, sample_mean
 from repdiag.types import Direction, IntArray, Law, MetricResult, MetricSpec, Need, Status
 from repdiag.workspace import Workspace
@@ -34,7 +34,8 @@ def _agreement(ws: Workspace, prediction: IntArray) -> list[float]:
         laws=frozenset({Law.PERMUTATION, Law.SCALE, Law.FEATURE_ORDER}),
         cost="O(iterations * NDK)",
         headline=True,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def linear_probe_accuracy(ws: Workspace) -> MetricResult:
     """Top-1 accuracy in [0, 1] of a linear classifier on samples it was not trained on.

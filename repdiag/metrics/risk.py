@@ -9,7 +9,7 @@ import numpy as np
 from repdiag import risk, scores
 from repdiag.kernels import ranking, resample
 from repdiag.kernels.rows import Doubles
-from repdiag.metrics import metric
+from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import PERMUTED, interval, null, sample_mean
 from repdiag.types import BoolArray, Direction, Law, MetricResult, MetricSpec, Need, Row, Status
 from repdiag.workspace import Skip, Workspace
@@ -154,7 +154,8 @@ def _q_spec(name: str, title: str, meaning: str, formula: str, status: Status) -
         "high: correctly classified samples have higher Q-Scores; 0.5 is chance",
         "P(Q of a correct sample > Q of a misclassified one), undefined Q lowest",
         Status.PAPER,
-    )
+    ),
+    rows=Rows.MIXED,
 )
 def qscore_auroc(ws: Workspace) -> MetricResult:
     """AUROC of Q-Score for the out-of-fold probe's correctness, in [0, 1], 0.5 by chance."""
@@ -168,7 +169,8 @@ def qscore_auroc(ws: Workspace) -> MetricResult:
         "high: the samples with the highest Q-Scores are classified correctly; chance is the probe's accuracy",
         "average precision with correct as the positive class, as the paper (by inference) has it",
         Status.OURS,
-    )
+    ),
+    rows=Rows.MIXED,
 )
 def qscore_auprc_correct(ws: Workspace) -> MetricResult:
     """Average precision of Q for *correct* samples; its chance level is the accuracy, so read it against the null."""
@@ -182,7 +184,8 @@ def qscore_auprc_correct(ws: Workspace) -> MetricResult:
         "high: the samples with the lowest Q-Scores are the misclassified; chance is the error rate",
         "average precision of -Q with misclassified as the positive class",
         Status.OURS,
-    )
+    ),
+    rows=Rows.MIXED,
 )
 def qscore_auprc_error(ws: Workspace) -> MetricResult:
     """Average precision of -Q for *misclassified* samples: what someone who looks for errors cares about."""
@@ -205,7 +208,8 @@ def qscore_auprc_error(ws: Workspace) -> MetricResult:
         needs=frozenset({Need.LABELS}),
         laws=frozenset({Law.PERMUTATION, Law.SCALE}),
         cost="O(S B N)",
-    )
+    ),
+    rows=Rows.MIXED,
 )
 def score_comparison(ws: Workspace) -> MetricResult:
     """AUROC and AUPRC of every per-sample score for the probe's correctness; value: the best label-free AUROC.
@@ -273,7 +277,8 @@ def _best_by_chance(ws: Workspace) -> list[float]:
         laws=frozenset({Law.PERMUTATION, Law.SCALE}),
         cost="O(folds * S N log N)",
         headline=True,
-    )
+    ),
+    rows=Rows.MIXED,
 )
 def risk_auroc(ws: Workspace) -> MetricResult:
     """AUROC with which the risk column finds the misclassified, in [0, 1], 0.5 by chance.

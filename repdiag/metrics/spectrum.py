@@ -8,7 +8,7 @@ import numpy as np
 
 from repdiag.kernels import resample, spectrum
 from repdiag.kernels.rows import Doubles
-from repdiag.metrics import metric
+from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import defined, interval, sample_mean
 from repdiag.types import Direction, Law, MetricResult, MetricSpec, Need, Status
 from repdiag.workspace import Skip, Workspace
@@ -23,7 +23,7 @@ def _spectra(ws: Workspace, centered: bool) -> tuple[Doubles, ...]:
     """Eigenvalues of all rows, then without each of ten groups."""
 
     def moments() -> tuple[Doubles, Doubles, Doubles]:
-        return spectrum.grouped_moments(ws.x, min(GROUPS, len(ws)))
+        return spectrum.grouped_moments(ws.space, min(GROUPS, len(ws)))
 
     def compute() -> tuple[Doubles, ...]:
         second, first, count = ws.once("moments", moments)
@@ -81,7 +81,8 @@ def rank_me(eigenvalues: Doubles) -> float:
         laws=ALL_LAWS,
         cost="O(ND^2 + D^3)",
         headline=True,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def rankme(ws: Workspace) -> MetricResult:
     """Effective rank in [1, min(N, D)] (up to the 1e-7), from unit rows, in float64; higher is better.
@@ -124,7 +125,8 @@ def alpha_fit(eigenvalues: Doubles) -> tuple[float, float, int, int]:
         needs=frozenset(),
         laws=ALL_LAWS,
         cost="O(ND^2 + D^3)",
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def alpha_req(ws: Workspace) -> MetricResult:
     """Exponent of the power law of the covariance spectrum; the fitted ranks and R^2 are in the parameters.
@@ -163,7 +165,8 @@ def participation(eigenvalues: Doubles) -> float:
         needs=frozenset(),
         laws=ALL_LAWS,
         cost="O(ND^2 + D^3)",
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def participation_ratio(ws: Workspace) -> MetricResult:
     """Number of directions that hold the variance, in [1, D]; gives large eigenvalues more weight than RankMe."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from repdiag.kernels import kmeans, resample
 from repdiag.kernels.rows import Doubles
-from repdiag.metrics import metric
+from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import GAUSSIAN, PERMUTED, class_means, interval, null
 from repdiag.scores import augmented_clusters
 from repdiag.types import Direction, FloatArray, IntArray, Law, MetricResult, MetricSpec, Need, Row, Status
@@ -70,7 +70,8 @@ def _spec(
         "von Luxburg 2010, arXiv 1007.1075; ARI: Hubert & Arabie 1985",
         "O(seeds * iterations * NDk)",
         headline=True,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def seed_ari(ws: Workspace) -> MetricResult:
     """Mean ARI between k-means runs of different seeds on the same rows, in [-0.5, 1]; 1 is perfectly stable.
@@ -112,7 +113,8 @@ def _subsample_ari(ws: Workspace, x: FloatArray, draw: int, share: float = 0.8) 
         "mean ARI on the intersection of two 80 % subsamples, clustered separately",
         "Ben-Hur, Elisseeff & Guyon 2002",
         "O(pairs * iterations * NDk)",
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def subsample_ari(ws: Workspace) -> MetricResult:
     """Mean ARI between clusterings of two 80 % subsamples on the samples they share, in [-0.5, 1].
@@ -121,7 +123,7 @@ def subsample_ari(ws: Workspace) -> MetricResult:
     """
     if int(0.8 * len(ws)) < 2 * ws.n_clusters:
         raise Skip(f"{len(ws)} samples are too few to subsample for {ws.n_clusters} clusters")
-    values = np.array([_subsample_ari(ws, ws.x, d) for d in range(max(2, ws.config.kmeans_seeds))])
+    values = np.array([_subsample_ari(ws, ws.space, d) for d in range(max(2, ws.config.kmeans_seeds))])
     return MetricResult(
         float(values.mean()),
         interval(resample.mean_interval(values), "t over pairs of subsamples", values.size),
@@ -139,7 +141,8 @@ def subsample_ari(ws: Workspace) -> MetricResult:
         "ours, after Weng et al. 2025, arXiv 2501.18452",
         "O(V MDk)",
         needs=frozenset({Need.IMAGES}),
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def augmentation_ari(ws: Workspace) -> MetricResult:
     """ARI between clean and augmented samples' clusters, mean over views, in [-0.5, 1]; 1: no view leaves.
@@ -148,7 +151,7 @@ def augmentation_ari(ws: Workspace) -> MetricResult:
     gives the flip rate and, by quarter of the clean sample's margin, where flips happen. Null: Gaussian rows
     moved by the very displacements t(x) - x that the views show, dealt out at random.
     """
-    views, at = ws.views
+    views, at = ws.space_views
     clean = ws.clusterings[0].labels[at]
     moved = augmented_clusters(ws)
     flips = (moved != clean).mean(0)
@@ -175,7 +178,7 @@ def augmentation_ari(ws: Workspace) -> MetricResult:
             "bootstrap standard error",
             len(replicates),
         ),
-        null(f"{GAUSSIAN}, moved as far", _displaced(ws, views[0] - ws.x[at])),
+        null(f"{GAUSSIAN}, moved as far", _displaced(ws, views[0] - ws.space[at])),
         per_class=class_means(ws, per_sample) if ws.labeled else None,
         per_sample=per_sample,
         table=tuple(table),
@@ -221,7 +224,8 @@ _LABELS = frozenset({Need.LABELS})
         "O(N) after k-means",
         status=Status.PUBLISHED,
         needs=_LABELS,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def label_ari(ws: Workspace) -> MetricResult:
     """ARI of k-means clusters (k = K unless set) against labels, in [-0.5, 1], 0 expected by chance."""
@@ -239,7 +243,8 @@ def label_ari(ws: Workspace) -> MetricResult:
         status=Status.PUBLISHED,
         needs=_LABELS,
         low=0,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def label_nmi(ws: Workspace) -> MetricResult:
     """NMI of clusters against labels, in [0, 1]. Not corrected for chance: grows with k, see the null."""
@@ -259,7 +264,8 @@ def label_nmi(ws: Workspace) -> MetricResult:
         status=Status.PUBLISHED,
         needs=_LABELS,
         low=-1,
-    )
+    ),
+    rows=Rows.GIVEN,
 )
 def label_ami(ws: Workspace) -> MetricResult:
     """AMI of clusters against labels, at most 1, 0 expected by chance."""
@@ -275,7 +281,7 @@ def silhouettes(ws: Workspace, source: str) -> Doubles:
         out = np.full(len(ws), np.nan)
         some = _silhouette_rows(ws, ws.config.silhouette_samples)
         labels = ws.labels if source == "labels" else ws.clusterings[0].labels
-        out[some] = _silhouette(ws.x[some], labels[some])
+        out[some] = _silhouette(ws.space[some], labels[some])
         return out
 
     return ws.once(("silhouette", source), compute)
@@ -319,7 +325,7 @@ def _silhouette_null(ws: Workspace, source: str) -> list[Doubles]:
     def compute() -> list[Doubles]:
         if source == "labels":
             order = ws.permuted[: ws.config.null_draws]
-            return [_silhouette(ws.x[some], ws.labels[p][some]) for p in order]
+            return [_silhouette(ws.space[some], ws.labels[p][some]) for p in order]
         return [_silhouette(x[some], c.labels[some]) for x, (c, _) in structureless(ws)]
 
     return ws.once(("silhouette null", source), compute)
@@ -351,25 +357,25 @@ def _silhouette_spec(name: str, of: str, needs: frozenset[Need], std: bool) -> M
     )
 
 
-@metric(_silhouette_spec("silhouette_mean", "clusters", frozenset(), False))
+@metric(_silhouette_spec("silhouette_mean", "clusters", frozenset(), False), rows=Rows.GIVEN)
 def silhouette_mean(ws: Workspace) -> MetricResult:
     """Mean silhouette of the first k-means clustering, in [-1, 1]; scikit-learn's definition, N capped."""
     return _silhouette_result(ws, "clusters", _mean)
 
 
-@metric(_silhouette_spec("silhouette_std", "clusters", frozenset(), True))
+@metric(_silhouette_spec("silhouette_std", "clusters", frozenset(), True), rows=Rows.GIVEN)
 def silhouette_std(ws: Workspace) -> MetricResult:
     """Standard deviation over samples of the silhouette of clusters. Never rank encoders by it alone."""
     return _silhouette_result(ws, "clusters", _std)
 
 
-@metric(_silhouette_spec("silhouette_labels_mean", "classes", _LABELS, False))
+@metric(_silhouette_spec("silhouette_labels_mean", "classes", _LABELS, False), rows=Rows.GIVEN)
 def silhouette_labels_mean(ws: Workspace) -> MetricResult:
     """Mean silhouette of the labeled classes, in [-1, 1]; null: labels permuted."""
     return _silhouette_result(ws, "labels", _mean)
 
 
-@metric(_silhouette_spec("silhouette_labels_std", "classes", _LABELS, True))
+@metric(_silhouette_spec("silhouette_labels_std", "classes", _LABELS, True), rows=Rows.GIVEN)
 def silhouette_labels_std(ws: Workspace) -> MetricResult:
     """Standard deviation over samples of the silhouette of classes. Never rank encoders by it alone."""
     return _silhouette_result(ws, "labels", _std)
