@@ -163,7 +163,9 @@ def _verify(
     wanted = _input(encoder.preprocessing, with_normalization)
     shape = {name: wanted[name] for name in FLAGS}
     choice = {k: v for k, v in loading.items() if k in ("layer", "pool", "l2") and v is not None}
-    own = {"arch": encoder.architecture} if kind == "safetensors" else {}
+    weights_only = kind == "safetensors"  # a program gives the chosen features by itself
+    choice = choice if weights_only else {}
+    own = {"arch": encoder.architecture} if weights_only else {}
     refusal: RepdiagError | None = None
     for flags in ({}, own, shape, own | shape):
         try:

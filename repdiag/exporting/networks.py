@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from repdiag.encoders import Encoder, zoo
+from repdiag.encoders.features import network_of
+from repdiag.encoders.huggingface.vision import Vision
 from repdiag.encoders.own_code import FORM
 from repdiag.errors import UsageError
+from repdiag.exporting.description import packed
+
+READ_OFF = {"cifar-resnet": "resnet", "resnet": "resnet", "vit-": "vit", "conv": "convnet"}
+"""How the names of networks that are read off the shapes begin, and what --arch calls them."""
 
 PROGRAMS = ("TorchScript program", "torch.export program")
 
@@ -31,7 +37,7 @@ class Backbone:
 
 def backbone(encoder: Encoder) -> Backbone:
     """The network of an encoder; UsageError for one that exists only as a program."""
-    network = inner(encoder.module)
+    network = network_of(encoder.module)
     name = encoder.architecture
     if name in PROGRAMS or not network.state_dict():
         raise UsageError(
@@ -45,19 +51,39 @@ def backbone(encoder: Encoder) -> Backbone:
     library = name.partition(":")[0]
     if library in zoo.LIBRARIES and ":" in name:
         code = _timm(name, network) if library == "timm" else _torchvision(name, network)
-        return Backbone(network, name, code or ("import repdiag", *ours))
-    if re.match(r"cifar-resnet|resnet", name):
-        return Backbone(network, "cifar-resnet", ("import repdiag", *ours))
-    return Backbone(network, "", ("import repdiag", *ours))
+        code = code or ("import repdiag", *ours)
+        if library == "timm" and _takes_class_token(name, network):  # not what the name alone gives
+            hints = packed({"class_token": True, "family": zoo.split(name)[1]})
+            return Backbone(network, "", (*code, 'net.global_pool = "token"'), (("repdiag.hints", hints),))
+        return Backbone(network, name, code)
+    if isinstance(network, Vision):
+        return _transformers(name, network)
+    family = next((kind for start, kind in READ_OFF.items() if name.startswith(start)), "")
+    hints = {"resnet": _stem, "vit": _heads}.get(family)
+    said = packed(hints(network)) if hints else ""
+    return Backbone(network, family, ("import repdiag", *ours), (("repdiag.hints", said),) if said else ())
 
 
-def inner(module: nn.Module) -> nn.Module:
-    """What repdiag's own pooling is wrapped around."""
-    from repdiag.encoders.weights import Pooled
+def _stem(network: nn.Module) -> dict[str, object]:
+    """What the shapes of a ResNet of ours do not tell."""
+    convolution, pool = network.get_submodule("conv1"), network.get_submodule("maxpool")
+    assert isinstance(convolution, nn.Conv2d)
+    said: dict[str, object] = {
+        "stem_padding": int(convolution.padding[0]),
+        "max_pool": isinstance(pool, nn.MaxPool2d),
+    }
+    return said | {"stem_relu": isinstance(network.relu, nn.ReLU)}
 
-    while isinstance(module, Pooled):
-        module = module.network
-    return module
+
+def _heads(network: nn.Module) -> dict[str, object]:
+    """What the shapes of a ViT of ours do not tell."""
+    return {"heads": network.get_submodule("blocks.0.attn").num_heads}
+
+
+def _takes_class_token(name: str, network: nn.Module) -> bool:
+    """Whether the network was told to give its class token where timm's averages the patches."""
+    usual = getattr(zoo.on_meta(name), "global_pool", None)
+    return getattr(network, "global_pool", None) == "token" != usual
 
 
 LOAD = 'net.load_state_dict(load_file("FILE"), strict=True)'
@@ -102,6 +128,24 @@ def _torchvision(name: str, network: nn.Module) -> tuple[str, ...]:
             kept = "torch.nn.AdaptiveAvgPool2d(1)" if pools else f"net.{attribute}[:{len(ours)}]"
             lines.append(f"net.{attribute} = {kept}")
     return (*lines, LOAD) if _shapes(zoo.on_meta(name)) == _shapes(network) else ()
+
+
+def _transformers(name: str, network: Vision) -> Backbone:
+    """The model inside, under the names of the installed version of transformers."""
+    config = packed(network.config)
+    pooler = any(part == "pooler" for part, _ in network.model.named_children())
+    accepts = "add_pooling_layer" in inspect.signature(type(network.model).__init__).parameters
+    without = ", add_pooling_layer=False" if accepts and not pooler else ""
+    code = (
+        "import json, transformers",
+        "from safetensors import safe_open",
+        "from safetensors.torch import load_file",
+        'config = json.loads(safe_open("FILE", "pt").metadata()["repdiag.config"])',
+        "config = transformers.AutoConfig.for_model(**config)",
+        f"net = transformers.{name.partition(':')[2]}(config{without})",
+        LOAD,
+    )
+    return Backbone(network.model, name, code, (("repdiag.config", config),))
 
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:

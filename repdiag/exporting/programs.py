@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from repdiag.encoders import Encoder
+from repdiag.encoders.taps import Spot, Tap, Tapped
 from repdiag.errors import OutputError
 
 EXAMPLE_BATCH = 3  # none of the batch sizes of the check, so that a batch that was baked in shows
@@ -41,10 +42,27 @@ class Program(nn.Module):
         return features
 
 
+class Unhurried(nn.Module):
+    """What `tapped` computes, by a pass that goes through to its end.
+
+    Tapped leaves the network by an exception once it has what it needs, which a recorder cannot follow. The
+    network's own answer is asked for too, and what leads to it alone is no part of the recorded program.
+    """
+
+    def __init__(self, tapped: Tapped) -> None:
+        super().__init__()
+        self.whole = Tapped(tapped.inner, tapped.network, (*tapped.taps, Tap(Spot("answer"))), tapped.l2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) float32 -> (B, D) float32."""
+        return torch.cat(self.whole.pieces(images)[:-1], 1)
+
+
 def program(encoder: Encoder, with_normalization: bool) -> Program:
     """The frozen program of an encoder."""
     how = encoder.preprocessing
-    made = Program(encoder.module, how.mean, how.std) if with_normalization else Program(encoder.module)
+    module = Unhurried(encoder.module) if isinstance(encoder.module, Tapped) else encoder.module
+    made = Program(module, how.mean, how.std) if with_normalization else Program(module)
     return made.eval()
 
 
@@ -90,7 +108,7 @@ def torch_export(made: Program, images: torch.Tensor, metadata: Mapping[str, str
     for node in graph.graph.nodes:  # where on this machine the code lies is nobody's business
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack"):
             node.meta.pop(key, None)
-    graph._example_inputs = None  # would be stored as a pickle
+    graph._example_inputs = ((images.new_zeros(1).expand(images.shape),), {})  # one number is stored, not all
     buffer = io.BytesIO()
     with recording("torch.export"):
         torch.export.save(graph, buffer, extra_files=dict(metadata))
