@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,20 @@ from repdiag.config import ScoreConfig
 from repdiag.diagnosis import choose_metrics, diagnose
 from repdiag.errors import UsageError
 from repdiag.sources import is_embeddings, open_source, read_embeddings
-from repdiag.types import EmbeddingSet, ImageSource, MetricSpec, Need, Progress, Report, silent
+from repdiag.types import (
+    EmbeddingSet,
+    ImageSource,
+    MetricSpec,
+    Need,
+    Progress,
+    Report,
+    ThumbnailReader,
+    silent,
+)
 
 if TYPE_CHECKING:
     from repdiag.encoders import Encoder
+    from repdiag.encoders.types import Output
     from repdiag.extraction import EmbedConfig
     from repdiag.store import Store
 
@@ -62,6 +72,11 @@ class Plan:
     source: ImageSource | None
     store: Store | None
     metrics: tuple[MetricSpec, ...]
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The layers that are scored, each in a report of its own; () for ready embeddings."""
+        return self.encoder.outputs if self.encoder is not None else ()
 
     @property
     def labeled(self) -> bool:
@@ -117,6 +132,12 @@ def make_plan(request: Request) -> Plan:
                 f"'{_name(dataset)}' holds ready embeddings, so no model is run on it",
                 do="Give '-' as MODEL",
             )
+        if asked := [f"--{name}" for name in ("layer", "pool") if request.loading.get(name) is not None]:
+            raise UsageError(
+                f"{' and '.join(asked)} choose features of an encoder, and '{_name(dataset)}' holds ready"
+                " embeddings",
+                do="Leave them out",
+            )
         embeddings = read_embeddings(dataset) if isinstance(dataset, str) else dataset
         return Plan(request, _device(request), embeddings, None, None, None, metrics)
     if request.model == "-":
@@ -134,6 +155,13 @@ def make_plan(request: Request) -> Plan:
 
     model = request.model
     encoder = load_encoder(model, **request.loading) if isinstance(model, str) else model
+    if encoder.l2 and request.config.l2 is not True:
+        if request.config.l2 is False:
+            raise UsageError(
+                "The encoder gives rows of unit length (l2), so there are none as given to measure on",
+                do="Load it without l2",
+            )
+        request = replace(request, config=replace(request.config, l2=True))
     store = (Store(request.cache) if request.cache else Store()) if request.use_cache else None
     return Plan(request, _device(request), None, encoder, source, store, metrics)
 
@@ -146,11 +174,53 @@ def _name(dataset: str | ImageSource | EmbeddingSet) -> str:
 
 
 def run(plan: Plan, progress: Progress = silent) -> Report:
-    """Carry out `plan`: embed (or take what the cache holds), measure, and return the report."""
-    request, began = plan.request, time.perf_counter()
-    thumbnails, encoder_facts = None, None
+    """Carry out `plan`: embed (or take what the cache holds), measure, and return the report.
+
+    Raises UsageError for an encoder of several layers, which has several (`reports`).
+    """
+    if len(plan.outputs) > 1:
+        names = ", ".join(output.name for output in plan.outputs)
+        raise UsageError(
+            f"The layers {names} have a report each, and one was asked for", do="Choose one layer"
+        )
+    return next(reports(plan, progress))
+
+
+def reports(plan: Plan, progress: Progress = silent) -> Iterator[Report]:
+    """As `run`, one report for each of the plan's outputs, in order: all images pass through the encoder once.
+
+    What a layer's report says of the encoder has the key "layer" where there are several.
+    """
+    began = time.perf_counter()
+    embeddings, warnings, thumbnails = _embedded(plan, progress)
+    seconds = time.perf_counter() - began
+    if len(plan.outputs) < 2:
+        yield _measured(plan, embeddings, None, seconds, warnings, thumbnails, progress)
+        return
+    for output in plan.outputs:
+
+        def told(step: str, done: int, total: int, layer: str = output.name) -> None:
+            progress(f"{layer}: {step}", done, total)
+
+        part = columns(embeddings, output)
+        yield _measured(plan, part, output, seconds, warnings, thumbnails, told)
+
+
+def columns(embeddings: EmbeddingSet, output: Output) -> EmbeddingSet:
+    """The embeddings of one output: a view of its columns, no copy."""
+    chosen, views = slice(output.start, output.stop), embeddings.views
+    return replace(
+        embeddings,
+        features=embeddings.features[:, chosen],
+        views=views and replace(views, features=views.features[:, :, chosen]),
+    )
+
+
+def _embedded(plan: Plan, progress: Progress) -> tuple[EmbeddingSet, tuple[str, ...], ThumbnailReader | None]:
+    """The embeddings of all outputs, what a reader should be warned of, and a way to the images."""
+    request, embeddings = plan.request, plan.embeddings
+    thumbnails: ThumbnailReader | None = None
     warnings: list[str] = []
-    embeddings = plan.embeddings
     if embeddings is None:
         assert plan.encoder is not None
         assert plan.source is not None
@@ -160,7 +230,6 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
         embeddings = embed(
             plan.encoder, plan.source, _embed_config(request), store=plan.store, progress=progress
         )
-        encoder_facts = {"summary": _summary(plan.encoder), **plan.encoder.describe()}
         warnings += [*plan.encoder.loading.warnings, *plan.source.notes]
         source = plan.source
         row = {path: i for i, path in enumerate(source.manifest.paths)}
@@ -168,9 +237,8 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
         def thumbnails(ids: Sequence[str]) -> Mapping[str, bytes]:
             return read_thumbnails(source, [row[i] for i in ids])
 
-    embedded = time.perf_counter()
     if not request.use_labels:
-        embeddings = replace(embeddings, labels=None, class_names=())
+        embeddings = replace(embeddings, labels=None, class_names=(), parents=())
     warnings += embeddings.provenance.get("notes", ())
     if embeddings.corrupt:
         warnings.append(
@@ -178,13 +246,27 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
             + "; ".join(f"{c.path} ({c.reason})" for c in embeddings.corrupt[:3])
             + ("; ..." if len(embeddings.corrupt) > 3 else "")
         )
+    return embeddings, tuple(warnings), thumbnails
+
+
+def _measured(
+    plan: Plan,
+    embeddings: EmbeddingSet,
+    output: Output | None,
+    embedded: float,
+    warnings: Sequence[str],
+    thumbnails: ThumbnailReader | None,
+    progress: Progress,
+) -> Report:
+    """The report on `embeddings`, those of `output` where there are several; `embedded` is what they took."""
+    request, began = plan.request, time.perf_counter()
     location = _name(plan.source or request.dataset)
     name = Path(location).name or location
     report = diagnose(
         embeddings,
         request.config,
         device=plan.device if plan.device.startswith("cuda") else "cpu",  # MPS has no float64
-        encoder=encoder_facts,
+        encoder=_facts(plan.encoder, output) if plan.encoder else None,
         dataset={
             "name": name,
             "location": location,
@@ -198,19 +280,32 @@ def run(plan: Plan, progress: Progress = silent) -> Report:
         warnings=warnings,
         progress=progress,
     )
-    timing = {"embed": embedded - began, **report.timing}
+    timing = {"embed": embedded, **report.timing}
     # How fast this run was, and what it found in the cache, is no part of what the report says.
     extraction = dict(report.dataset["embedding"])
     timing["extraction"] = dict(extraction.pop("run", {})).get("seconds", 0.0)
     extraction.pop("cache", None)
-    timing["total"] = time.perf_counter() - began
+    timing["total"] = embedded + time.perf_counter() - began
     return replace(report, dataset={**report.dataset, "embedding": extraction}, timing=timing)
 
 
-def _summary(encoder: Encoder) -> str:
-    found = encoder.loading
+def _facts(encoder: Encoder, output: Output | None) -> dict[str, Any]:
+    """What a report says of the encoder; of several outputs only the one that it is about."""
+    said = {"summary": _summary(encoder, output), **encoder.describe()}
+    if output is None:
+        return said
+    (own,) = (layer for layer in said["features"] if layer["layer"] == output.name)
+    return said | {"layer": output.name, "dim": output.dim, "features": [own]}
+
+
+def _summary(encoder: Encoder, output: Output | None = None) -> str:
+    found, taken = encoder.loading, output or encoder.outputs[0]
     inside = f", {found.prefix}*" if found.prefix else ""
-    return f"{encoder.name}: {encoder.architecture}, {encoder.dim} features ({found.container}{inside})"
+    said = f"{encoder.name}: {encoder.architecture}, {taken.dim} features"
+    if taken.name != "output" or not taken.pooling.startswith("the network"):
+        said += f" of {taken.name} ({taken.pooling})"
+    unit = ", unit length" if encoder.l2 else ""
+    return f"{said}{unit} ({found.container}{inside})"
 
 
 def _data_summary(name: str, embeddings: EmbeddingSet) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repdiag.cli.options import ImageOptions, LoadingOptions, grouped
+from repdiag.cli.options import FeatureOptions, ImageOptions, LoadingOptions, grouped
 
 if TYPE_CHECKING:
     from repdiag.pipeline import Plan, Request
@@ -44,6 +44,7 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Pretend that there are no labels.")] = False,
     loading: LoadingOptions,
+    features: FeatureOptions,
     images: ImageOptions,
     metrics: Annotated[
         str | None,
@@ -108,7 +109,8 @@ def command(
 ) -> None:
     """Score an encoder on a data set: crowding, stability, features, Q-Score, risk, spectrum, probes.
 
-    Writes report.html, report.json, metrics.csv, classes.csv, features.csv and samples.csv to --out.
+    Writes report.html, report.json, metrics.csv, classes.csv, features.csv and samples.csv to --out; of several
+    layers, to a folder each in --out, with layers.csv beside them.
 
     Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
     """
@@ -129,9 +131,10 @@ def command(
             eps=eps,
             lower=lower,
             upper=upper,
+            l2=features.l2,
         ),
         embed=images.config(seed),
-        loading=loading.keywords(),
+        loading=loading.keywords() | features.keywords(),
         cache=cache,
         use_cache=not no_cache,
         use_labels=not unlabeled,
@@ -142,8 +145,12 @@ def command(
         _print_plan(make_plan(request))
         return
     _writable(out)
+    plan = make_plan(request)
+    if len(plan.outputs) > 1:
+        _score_layers(plan, out, as_json, quiet)
+        return
     with ConsoleProgress(quiet) as progress:
-        report = run(make_plan(request), progress)
+        report = run(plan, progress)
 
     from repdiag.report import to_json, write_report
     from repdiag.report.json_form import dumps
@@ -156,6 +163,34 @@ def command(
         from repdiag.report.terminal import render
 
         render(report, ResultConsole(), files)
+
+
+def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
+    """A report per layer, each written when it is there and then forgotten but for its numbers."""
+    from repdiag.cli.console import ResultConsole
+    from repdiag.cli.progress import ConsoleProgress
+    from repdiag.pipeline import reports
+    from repdiag.report import to_json, write_report
+    from repdiag.report.json_form import dumps
+    from repdiag.report.layers import folders, layer_row, render_layers, write_layers
+
+    names = folders(output.name for output in plan.outputs)
+    rows, documents = [], {}
+    with ConsoleProgress(quiet) as progress:
+        for output, report in zip(plan.outputs, reports(plan, progress), strict=True):
+            write_report(report, out / names[output.name])
+            rows.append(layer_row(output.name, names[output.name], output.pooling, report))
+            if as_json:
+                documents[output.name] = to_json(report)
+    table = write_layers(rows, out)
+    if as_json:
+        typer.echo(dumps(documents), nl=False)
+    elif not quiet:
+        console = ResultConsole()
+        render_layers(rows, console)
+        console.print()
+        for name in (str(table), *(str(out / names[row.layer] / "report.html") for row in rows)):
+            console.print(name, markup=False, soft_wrap=True)
 
 
 def _writable(out: Path) -> None:
@@ -184,6 +219,10 @@ def _print_plan(plan: Plan) -> None:
         console.print(
             f"Encoder  {plan.encoder.name}: {plan.encoder.architecture}, {plan.encoder.dim} features"
         )
+        if plan.encoder.l2 or len(plan.outputs) > 1 or plan.outputs[0].name != "output":
+            said = "; ".join(f"{o.name} ({o.dim}, {o.pooling})" for o in plan.outputs)
+            unit = ", rows of unit length" if plan.encoder.l2 else ""
+            console.print(f"Layers   {said}{unit}", markup=False)
         console.print(f"Inputs   {plan.encoder.preprocessing}")
     labels = "labeled" if plan.labeled else "unlabeled"
     count = len(plan.source.manifest) if plan.source else len(plan.embeddings) if plan.embeddings else 0

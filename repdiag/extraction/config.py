@@ -92,7 +92,10 @@ def key_parts(encoder: Encoder, manifest: Manifest, config: EmbedConfig) -> dict
     shape = shape_of(encoder, manifest, config)
     preprocessing = dataclasses.asdict(encoder.preprocessing)
     del preprocessing["origin"]  # where the numbers come from does not change the result
+    plain = [output.name for output in encoder.outputs] == ["output"] and not encoder.l2
+    chosen = {} if plain else {name: encoder.describe()[name] for name in ("features", "l2")}
     return {
+        **chosen,  # part of the fingerprint; here for people
         "format": CACHE_FORMAT,
         "encoder": encoder.fingerprint,
         "architecture": encoder.architecture,
