@@ -96,8 +96,8 @@ class ZippedStorages:
             else:
                 whole = self._mapped(record.name)
             if self._swap and ITEM_SIZES[ref.dtype] > 1:
-                whole = whole.clone()
-                whole.byteswap(getattr(torch, ref.dtype))  # type: ignore[no-untyped-call]
+                whole = whole.clone()  # type: ignore[no-untyped-call]
+                whole.byteswap(getattr(torch, ref.dtype))
             self._found[ref.storage] = whole
         return self._found[ref.storage]
 
