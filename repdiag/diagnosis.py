@@ -190,6 +190,8 @@ def _class_columns(ws: Workspace, found: list[Measurement], samples: Columns, ri
     names = np.asarray(ws.class_names, dtype=np.str_)
     counts = np.bincount(ws.labels, minlength=ws.k)
     out: Columns = {"class": names, "n": counts}
+    if ws.parents:
+        out["parent"] = np.asarray(ws.parents, dtype=np.str_)
     if "correct" in samples:
         out["accuracy"] = class_means(ws, samples["correct"].astype(np.float64))
         out["most_confused_with"] = _confused(ws, names)

@@ -74,7 +74,7 @@ class Workspace:
         self.has_split = split is not None and bool(split.any()) and not bool(split.all())
         self._test = np.flatnonzero(~split) if split is not None and self.has_split else None
         self._train = np.flatnonzero(split) if split is not None and self.has_split else None
-        self.class_names = embeddings.class_names
+        self.class_names, self.parents = embeddings.class_names, embeddings.parents
         self._views = embeddings.views
         self.rows = self._order if self._test is None else self._order[self._test]
         """Row numbers of the evaluated samples in the embedding set as it was given (N,)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repdiag.cli.options import FeatureOptions, ImageOptions, LoadingOptions, grouped
+from repdiag.cli.options import DataOptions, FeatureOptions, ImageOptions, LoadingOptions, grouped
 
 if TYPE_CHECKING:
     from repdiag.pipeline import Plan, Request
@@ -29,8 +29,9 @@ def command(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Image folder by class (train/ and test/ are used if present), flat folder, .zip or .tar of "
-            "either, or .npz, .npy, .parquet of embeddings.",
+            help="Images as a folder (by class or flat, train/ and test/ are used if present), .zip, .tar, a "
+            "list (.csv, .txt, ...), webdataset shards, hf:NAME, .npz, IDX or CIFAR; or .npz, .npy, .parquet of "
+            "embeddings.",
         ),
     ],
     *,
@@ -44,6 +45,7 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Pretend that there are no labels.")] = False,
     loading: LoadingOptions,
+    data: DataOptions,
     features: FeatureOptions,
     images: ImageOptions,
     metrics: Annotated[
@@ -117,6 +119,7 @@ def command(
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.config import ScoreConfig
     from repdiag.pipeline import Request, make_plan, run
+    from repdiag.store import default_root
 
     request = Request(
         model=model,
@@ -135,6 +138,7 @@ def command(
         ),
         embed=images.config(seed),
         loading=loading.keywords() | features.keywords(),
+        data=data.keywords(None if no_cache else cache or default_root()),
         cache=cache,
         use_cache=not no_cache,
         use_labels=not unlabeled,

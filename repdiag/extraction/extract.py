@@ -214,6 +214,7 @@ def _assemble(
         views=found,
         corrupt=tuple(CorruptImage(manifest.paths[row], reason) for row, reason in corrupt.items()),
         provenance=provenance,
+        parents=manifest.parents,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -127,23 +129,29 @@ def by_folders(
         kinds = " ".join(sorted(EXTENSIONS))
         found = f"only {others} other files" if others else "nothing"
         raise DataError(f"There are no images, {found}", where=name, do=f"Images end in {kinds}")
-    row = {each: i for i, each in enumerate(listed.names)}  # a repeated name: the last, as in any archive
+    names = listed.names
+    in_order = all(map(operator.lt, names, itertools.islice(names, 1, None)))  # then nothing occurs twice
+    row = {} if in_order else {each: i for i, each in enumerate(names)}  # the last, as in any archive
     layout = arrange(
-        sorted(row),
+        names if in_order else sorted(row),
         labeled=how.labeled,
         where=name,
         train_split=how.train_split,
         eval_split=how.eval_split,
     )
     said = list(notes)
-    if len(row) < len(listed):
+    if not in_order and len(row) < len(listed):
         said.append(f"Names that occur twice, of which the later file counts: {len(listed) - len(row)}.")
     if others:
         said.append(f"Files that are no images were ignored: {others}.")
-    kept = listed.take(row[each] for each in layout.names)
+    if not in_order:
+        listed = listed.take(row[each] for each in layout.names)
+    elif len(layout.names) < len(listed):
+        kept = set(layout.names)
+        listed = listed.take(i for i, each in enumerate(names) if each in kept)
     return _source(
         name,
-        kept,
+        listed,
         layout.labels,
         layout.class_names,
         layout.is_train,

@@ -80,9 +80,9 @@ def arrange(
         return Layout(tuple(kept), None, (), is_train, tuple(notes))
     if None in label.values():
         strays = [name for name, home in zip(kept, homes, strict=True) if label[home] is None]
-        shown = ", ".join(strays[:3]) + (", ..." if len(strays) > 3 else "")
+        more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
         raise DataError(
-            f"{len(strays)} of {len(kept)} images lie outside the class folders: {shown}",
+            f"{len(strays)} of {len(kept)} images lie outside the class folders: {', '.join(strays[:3])}{more}",
             where=where,
             do=_AS_UNLABELED,
         )

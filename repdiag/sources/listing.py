@@ -78,9 +78,10 @@ def _scan(place: str, path: str, identity: tuple[int, int, int]) -> Folder:
             if is_hidden(name):
                 continue
             try:
-                is_folder, is_file = entry.is_dir(), entry.is_file()
+                is_file = entry.is_file()
+                is_folder = not is_file and entry.is_dir()
             except OSError:  # a link to itself
-                is_folder = is_file = False
+                is_file = is_folder = False
             if is_folder:
                 folder.folders.append(name)
             elif is_file or entry.is_symlink():  # no pipes or devices: reading one could wait for ever
