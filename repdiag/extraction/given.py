@@ -86,7 +86,7 @@ def _labeled(data: Any, told: Told) -> EmbeddingSet | ImageSource:
         changed["labels"], changed["class_names"] = class_labels(values, told.class_names, _name(found))
     if told.is_train is not None:
         changed["is_train"] = split(told.is_train, len(manifest))
-    own = {"parents": ()} if "class_names" in changed else {}  # parents belong to the classes before
+    own: dict[str, Any] = {"parents": ()} if "class_names" in changed else {}  # parents belong to the classes before
     if isinstance(found, EmbeddingSet):
         return replace(found, **changed, **own)
     mark = _digest(found.manifest.fingerprint, *(_bytes(changed[name]) for name in sorted(changed)))
