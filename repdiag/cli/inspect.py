@@ -108,7 +108,7 @@ def _encoder(found: Found) -> list[tuple[str, list[str]]]:
                 [f"{name}: {words[p.taken]}" for name, p in zip(places, found.places, strict=True)],
             )
         )
-    dropped = [f"{part}.* ({count})" for part, count in found.dropped.items()]
+    dropped = [f"{part} ({count})" for part, count in found.dropped.items()]
     total = sum(found.dropped.values())
     said = (
         f"; {total:,} not part of it: " + ", ".join(_cut(dropped, "more"))
@@ -132,14 +132,8 @@ def _cut(lines: list[str], rest: str) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value /= 1000
-    else:
-        unit = "TB"
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+    steps = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next((f"{count / step:.1f} {unit}" for step, unit in steps if count >= step), f"{count} bytes")
 
 
 def _tensors(found: Inspection) -> Table:

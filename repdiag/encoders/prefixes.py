@@ -78,15 +78,19 @@ def is_lesser(prefix: str) -> bool:
 
 
 def chosen_by_user(prefixes: Sequence[str], key: str | None, prefix: str | None) -> list[str]:
-    """Those under the container `key` and with the given `prefix` (whole, or what follows the key)."""
+    """Those under the container `key` and with the given `prefix`.
+
+    The prefix may be the whole one, what follows the key, or what follows any container ("encoder_q." for
+    "state_dict.module.encoder_q."), if nothing has it as the whole.
+    """
     kept = list(prefixes)
     if key is not None:
         kept = [p for p in kept if p.startswith(_dotted(key))]
-    if prefix is not None:
-        wanted = _dotted(prefix)
-        whole = _dotted(key) + wanted if key is not None else wanted
-        kept = [p for p in kept if p in (wanted, whole)]
-    return kept
+    if prefix is None:
+        return kept
+    wanted = _dotted(prefix)
+    whole = {wanted, _dotted(key) + wanted if key is not None else wanted}
+    return [p for p in kept if p in whole] or [p for p in kept if wanted and p.endswith("." + wanted)]
 
 
 def _dotted(path: str) -> str:

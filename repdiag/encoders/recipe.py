@@ -291,7 +291,7 @@ def _names_of(known: index.Known, prefix: str, shapes: Mapping[str, Shape]) -> t
 
 
 def _nothing_fits(shapes: Mapping[str, Shape], wanted: Wanted) -> CheckpointError:
-    misses = []
+    misses: list[tuple[int, str, Mapping[str, Shape], Mapping[str, Shape]]] = []
     for view in views(shapes):
         under = view.shapes
         close = [c for c in index.candidates(under) if c.share >= 0.5 and wanted.chosen([c.prefix])]
@@ -301,18 +301,27 @@ def _nothing_fits(shapes: Mapping[str, Shape], wanted: Wanted) -> CheckpointErro
                 needed = recipe.shapes()
             except UsageError:  # the index knows more than the installed libraries
                 continue
-            gone = places.lacking(candidate.prefix, needed, under)
-            rest = places.overhang(candidate.prefix, needed, under)
-            misses.append((len(gone) + len(rest), recipe.name, needed, under))
+            misses.append(_distance(recipe.name, needed, under, wanted))
+        misses += [_distance(p.name, p.shapes(), under, wanted) for p in read_plans(under, wanted.hints)]
     if misses:
-        _, name, needed, under = min(misses, key=lambda miss: miss[0])
-        return _misfit(name, needed, under, wanted, "No known architecture fits; the closest is ")
+        gap, name, missed, inside = min(misses, key=lambda miss: miss[0])
+        if gap <= len(missed) / 2:
+            return _misfit(name, missed, inside, wanted, "No known architecture fits; the closest is ")
     some = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in list(shapes.items())[:3])
     return CheckpointError(
         f"No known architecture resembles the checkpoint's {len(shapes)} tensors (first: {some})",
         where=wanted.where,
         do="Give the architecture with --arch NAME or --arch path/to/file.py:factory",
     )
+
+
+def _distance(
+    name: str, needed: Mapping[str, Shape], shapes: Mapping[str, Shape], wanted: Wanted
+) -> tuple[int, str, Mapping[str, Shape], Mapping[str, Shape]]:
+    """How many tensors are missing or too many where the architecture fits best, and what that is about."""
+    allowed = wanted.chosen(index.starts(shapes))
+    gaps = (len(places.lacking(p, needed, shapes)) + len(places.overhang(p, needed, shapes)) for p in allowed)
+    return min(gaps, default=len(needed)), name, needed, shapes
 
 
 def _misfit(

@@ -39,8 +39,8 @@ def untouched(*networks: nn.Module) -> Iterator[None]:
             if _identities(table) != _identities(before):
                 table.clear()
                 table.update(before)
-        with torch.inference_mode(False), torch.no_grad():
-            for buffer, value in values:
+        for buffer, value in values:
+            with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
 

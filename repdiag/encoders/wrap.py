@@ -34,8 +34,10 @@ class Guest(nn.Module):
         _refuse(network)
         self._held, self._output = (network,), output
         weight = next((p for p in network.parameters() if p.is_floating_point()), None)
-        first = next((t for t in (weight, *network.parameters(), *network.buffers()) if t is not None), None)
-        self.device = torch.device("cpu") if first is None else first.device
+        tensors = [*network.parameters(), *network.buffers()]
+        first = weight if weight is not None else tensors[0] if tensors else torch.empty(0, device="cpu")
+        self.device = first.device
+        self._inference = any(tensor.is_inference() for tensor in tensors)
         self._dtype = torch.float32 if weight is None else weight.dtype
         self.name = type(network).__name__
 
@@ -48,7 +50,7 @@ class Guest(nn.Module):
         """(B, ...) of any device -> (B, D) float32, on the network's device."""
         device = self.device.type
         with (
-            torch.inference_mode(False),
+            torch.inference_mode(self._inference),
             torch.no_grad(),
             torch.autocast(
                 device,
@@ -59,7 +61,7 @@ class Guest(nn.Module):
             eager(),
         ):
             # a tensor made in inference mode may not meet autograd, and the network may keep it
-            images = images.clone() if images.is_inference() else images
+            images = images.clone() if images.is_inference() and not self._inference else images
             if images.is_floating_point():
                 images = images.to(self.device, self._dtype)
             answer = self.network(images.to(self.device))
@@ -112,10 +114,11 @@ def features_of(answer: object, output: Output | None = None) -> torch.Tensor:
 
 def pooled(features: torch.Tensor) -> torch.Tensor:
     """(B, D) as it is, (B, C, h, w) averaged over the image, the first token of (B, T, D)."""
-    if features.dim() == 4:
-        features = features.mean((2, 3))
-    elif features.dim() == 3:
-        features = features[:, 0]
+    if features.is_floating_point():
+        if features.dim() == 4:
+            features = features.mean((2, 3))
+        elif features.dim() == 3:
+            features = features[:, 0]
     if features.dim() != 2 or not features.is_floating_point() or features.shape[1] == 0:
         raise UsageError(
             f"The model gives {tuple(features.shape)} {str(features.dtype).removeprefix('torch.')}",
