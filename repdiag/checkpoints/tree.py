@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64  # of nested dicts; deeper ones are cycles
 MAX_TENSORS = 100_000  # a small file can alias one dict exponentially often
-MAX_VISITS = 5_000_000  # of entries, for the same reason
+MAX_OBJECTS = 400_000  # looked at on the way, for the same reason
+MAX_VISITS = 4_000_000  # of entries that are plain values
 MAX_NAME = 1_000  # characters of a dotted name
 MAX_FACTS = 200
 MAX_FACT_VISITS = 50_000
@@ -53,9 +54,12 @@ def grow(root: Any, where: str) -> Tree:
     """
     tree = Tree()
     pending: list[tuple[str, Any, int]] = [("", root, 0)]
-    visits = 0
+    visits = objects = 0
     while pending:
         path, value, depth = pending.pop()
+        objects += 1
+        if objects > MAX_OBJECTS:
+            raise _endless(where)
         if (children := entries(value)) is None:
             _leaf(tree, path, value, where)
             continue
