@@ -11,11 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repdiag.api import embed, score
+    from repdiag.api import embed, export, score
     from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
     from repdiag.encoders import Encoder, Preprocessing, load_encoder
-    from repdiag.exporting import export
     from repdiag.inspection import inspect
     from repdiag.pipeline import Request
     from repdiag.report import write_report

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from repdiag.config import ScoreConfig
@@ -19,6 +20,7 @@ from repdiag.extraction import EmbedConfig, thumbnails
 from repdiag.extraction.job import Job, Model, Wishes, opened
 from repdiag.extraction.prepare import ViewTransform, encoded
 from repdiag.extraction.stream import Stream, Told, Unpack
+from repdiag.kernels import rows
 from repdiag.pipeline import Request, make_plan, run
 from repdiag.registry import did_you_mean
 from repdiag.report import write_report
@@ -27,6 +29,8 @@ from repdiag.types import EmbeddingSet, Manifest, Progress, Report, silent
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from repdiag.exporting import export as export  # for the package's own names, which take it from here
 
 
 def embed(
@@ -69,8 +73,8 @@ def embed(
 
     `labels` (N) numbers or text, -1 for all: none; False uses none. `is_train` (N) marks what probes may learn
     from. `preprocessing`, a `Preprocessing` or a function from a PIL image to a tensor, is needed for
-    images when the model is a module. `output` picks the features from what a module gives. `layer`,
-    `pool` and `l2` choose features, as for `load_encoder`; one layer at a time.
+    images when the model is a module. `output` picks the features from what a module gives. `layer` (one)
+    and `pool` choose features, as for `load_encoder`; `l2` gives rows unit length.
 
     `device` and `precision` as in `EmbedConfig`; a module stays on its own device. `views` augmentations of
     `view_samples` samples are embedded too, of tensors by `view_transform` (tensor to tensor). `cache` None
@@ -82,7 +86,7 @@ def embed(
     wishes, numbers = _wishes(
         options,
         labels=labels, class_names=class_names, is_train=is_train, unpack=unpack,
-        preprocessing=preprocessing, output=output, layer=layer, pool=pool, l2=l2,
+        preprocessing=preprocessing, output=output, layer=layer, pool=pool,
         device=device, precision=precision, batch_size=batch_size, workers=workers, max_corrupt=max_corrupt,
         views=views, view_samples=view_samples, view_transform=view_transform, seed=seed, cache=cache,
     )  # fmt: skip
@@ -90,7 +94,8 @@ def embed(
         raise UsageError(f"{', '.join(numbers)} belong to repdiag.score", do="Leave them out")
     with opened(model, data, wishes) as job:
         _single(job)
-        return job.embeddings(progress)
+        found = job.embeddings(progress)
+    return _unit(found) if l2 else found
 
 
 def score(
@@ -126,7 +131,8 @@ def score(
 
     Model, data and their keywords are those of `embed`. `metrics` limits the run to metrics or families by name,
     `draw_map` draws the UMAP map. `options` may also be fields of `ScoreConfig`: folds, bootstrap, neighbors,
-    clusters, ... Equal seeds on one machine give equal reports. A `Request` alone is carried out as it is.
+    clusters, ... `l2` None leaves the length of rows to each metric's definition. Equal seeds on one machine give
+    equal reports. A `Request` alone is carried out as it is.
 
     Raises what `embed` raises, UsageError for an unknown metric, OutputError when `out` cannot be written.
     """
@@ -138,14 +144,14 @@ def score(
         wishes, numbers = _wishes(
             options,
             labels=labels, class_names=class_names, is_train=is_train, unpack=unpack,
-            preprocessing=preprocessing, output=output, layer=layer, pool=pool, l2=l2,
+            preprocessing=preprocessing, output=output, layer=layer, pool=pool,
             device=device, precision=precision, batch_size=batch_size, workers=workers, max_corrupt=max_corrupt,
             views=views, view_samples=view_samples, view_transform=view_transform, seed=seed, cache=cache,
         )  # fmt: skip
         request = Request(
             "-",
             "",
-            config=ScoreConfig(seed=seed, **numbers),
+            config=ScoreConfig(seed=seed, l2=l2, **numbers),
             use_labels=labels is not False,
             metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
             draw_map=draw_map,
@@ -192,9 +198,17 @@ def _thumbnails(stream: Stream, embeddings: EmbeddingSet, report: Report) -> Map
     source = Images(
         stream.name, Manifest(embeddings.ids, None, (), None, ""), (), lambda row: encoded(image(row))
     )
-    rows = {name: row for row, name in enumerate(embeddings.ids)}
+    places = {name: row for row, name in enumerate(embeddings.ids)}
     riskiest = report.samples.columns["id"][(-risk).argsort(kind="stable")[:SHOWN_SAMPLES]]
-    return thumbnails(source, [rows[str(name)] for name in riskiest])
+    return thumbnails(source, [places[str(name)] for name in riskiest])
+
+
+def _unit(found: EmbeddingSet) -> EmbeddingSet:
+    """The same with rows of unit length; rows of zeros stay zeros."""
+    views = found.views
+    if views is not None:
+        views = dataclasses.replace(views, features=np.stack([rows.unit(one) for one in views.features]))
+    return dataclasses.replace(found, features=rows.unit(found.features), views=views)
 
 
 def _single(job: Job) -> None:
@@ -210,7 +224,7 @@ def _wishes(options: Mapping[str, Any], **given: Any) -> tuple[Wishes, dict[str,
         {field.name: given.pop(field.name) for field in dataclasses.fields(kind) if field.name in given}
         for kind in (Told, EmbedConfig)
     ]
-    features = {name: given.pop(name) for name in ("layer", "pool", "l2")}
+    features = {name: given.pop(name) for name in ("layer", "pool")}
     told, config = Told(**parts[0]), EmbedConfig(**parts[1])
     return Wishes(
         told=told, config=config, features=features, loading=loading, reading=reading, **given
@@ -222,7 +236,7 @@ def keywords() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """The further keywords of `load_encoder`, `open_source` and `ScoreConfig`, which are distinct."""
     loading = set(inspect.signature(load_encoder).parameters) - {"model", "layer", "pool", "l2"}
     reading = set(inspect.signature(open_source).parameters) - {"path", "labeled"}
-    numbers = {field.name for field in dataclasses.fields(ScoreConfig)} - {"seed"}
+    numbers = {field.name for field in dataclasses.fields(ScoreConfig)} - {"seed", "l2"}
     return frozenset(loading), frozenset(reading), frozenset(numbers)
 
 

@@ -25,7 +25,7 @@ def test_score_takes_a_request_and_returns_a_report_that_can_be_written(tmp_path
         draw_map=False,
     )
     seen: list[tuple[str, int, int]] = []
-    report = repdiag.score(request, lambda step, done, total: seen.append((step, done, total)))
+    report = repdiag.score(request, progress=lambda step, done, total: seen.append((step, done, total)))
     found = report.value("linear_probe_accuracy")
     assert isinstance(found, MetricResult)
     assert found.value > 0.9

@@ -86,11 +86,12 @@ def _labeled(data: Any, told: Told) -> EmbeddingSet | ImageSource:
         changed["labels"], changed["class_names"] = class_labels(values, told.class_names, _name(found))
     if told.is_train is not None:
         changed["is_train"] = split(told.is_train, len(manifest))
-    own: dict[str, Any] = {"parents": ()} if "class_names" in changed else {}  # parents belong to the classes before
+    if "class_names" in changed:
+        changed["parents"] = ()  # they belong to the classes before
     if isinstance(found, EmbeddingSet):
-        return replace(found, **changed, **own)
+        return replace(found, **changed)
     mark = _digest(found.manifest.fingerprint, *(_bytes(changed[name]) for name in sorted(changed)))
-    known = replace(found.manifest, **changed, **own, fingerprint=mark)
+    known = replace(found.manifest, **changed, fingerprint=mark)
     return Images(found.name, known, tuple(found.notes), found.read)
 
 
@@ -266,6 +267,7 @@ def of_source(source: ImageSource, told: Told, workers: int) -> Stream:
         False if manifest.labels is None else manifest.labels,
         names,
         manifest.is_train,
+        parents=manifest.parents,
         notes=tuple(source.notes),
     )
 

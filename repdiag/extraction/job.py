@@ -37,7 +37,7 @@ _HOW = "Give preprocessing=: a repdiag.Preprocessing, or a function from a PIL i
 class Wishes:
     """What a caller says beside the model and the data.
 
-    `features` are the keywords layer, pool and l2; `loading` further ones of `load_encoder`, `reading` of
+    `features` are the keywords layer and pool; `loading` further ones of `load_encoder`, `reading` of
     `open_source`. `cache` None: the default place when model and data are files, else none.
     """
 
@@ -150,7 +150,7 @@ def _data(data: object, wishes: Wishes) -> Data:
                 f"{_named(wishes.reading)} tell how images are read; these are embeddings", where=path
             )
         found = read_embeddings(path)
-        return replace(found, labels=None, class_names=()) if told.labels is False else found
+        return replace(found, labels=None, class_names=(), parents=()) if told.labels is False else found
     return open_source(path, labeled=told.labels is not False, **wishes.reading)
 
 
@@ -271,7 +271,7 @@ def _stand_in(shape: tuple[int, ...]) -> Preprocessing:
     """A preprocessing that gives inputs of this shape, only for trying the network on them."""
     if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
         raise UsageError(
-            f"layer=, pool= and l2= need square inputs of 1 or 3 channels, not {shape}",
+            f"layer= and pool= need square inputs of 1 or 3 channels, not {shape}",
             do="Wrap the model in one that returns the features you want",
         )
     ones = (1.0,) * shape[0]

@@ -50,8 +50,8 @@ def of_loader(loader: DataLoader[Any], told: Told) -> Stream:
         told.class_names,
         told.is_train,
         _own_names(loader.dataset),
-        tuple(notes),
-        tuple({id(g): g for g in mine if isinstance(g, torch.Generator)}.values()),
+        notes=tuple(notes),
+        generators=tuple({id(g): g for g in mine if isinstance(g, torch.Generator)}.values()),
     )
 
 

@@ -36,8 +36,8 @@ class Stream:
 
     `count` is how many there will be, when that is known. `labels` (one per sample, for those that the pieces
     bring none with; False: none at all), `class_names` and `is_train` are what the caller says, `own_names` the
-    classes that the data set states. `image(i)` is the i-th as a picture, where there is one. `generators` are
-    drawn from on the way, and belong to others.
+    classes that the data set states, `parents` the coarse classes of `class_names`. `image(i)` is the i-th as a
+    picture, where there is one. `generators` are drawn from on the way, and belong to others.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Stream:
     class_names: Sequence[str] | None = None
     is_train: object = None
     own_names: Sequence[str] | None = None
+    parents: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     generators: tuple[torch.Generator, ...] = ()
     image: Callable[[int], Image.Image] | None = None

@@ -77,6 +77,7 @@ def embed_stream(
         is_train=None if is_train is None else is_train[found.places],
         views=views,
         corrupt=tuple(found.corrupt),
+        parents=stream.parents,
         provenance={
             "inputs": prepare.describe()["summary"]
             if images and prepare
