@@ -1,12 +1,16 @@
 """From encoded bytes to pixels: decoding, preprocessing, augmentation, thumbnails.
 
 Every image becomes what a person sees in a viewer: turned by its EXIF orientation, transparency on white, the
-first frame of an animation, 16-bit gray scaled (not clipped) to 8 bits. What cannot be decoded whole, or is a
-decompression bomb by Pillow's limit, raises `Undecodable`.
+first frame of an animation, 16-bit gray scaled (not clipped) to 8 bits. Color profiles are not applied. The content
+tells the format, not the name. What cannot be decoded whole, or is a decompression bomb by Pillow's limit, raises
+`Undecodable`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import io
 import math
 import warnings
@@ -26,6 +30,19 @@ AUGMENTATION = (
     "brightness, contrast and saturation jitter (0.8-1.2)"
 )
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "PPM", "TIFF", "MPO", "JPEG2000", "AVIF", "HEIF", "ICO",
+)  # fmt: skip
+"""What Pillow may take a file for: formats of pictures. Of the others some start a program (EPS: Ghostscript)."""
+_MISSING = {
+    b"avif": ("AVIF", "an AVIF image, which Pillow reads from version 11.3 on"),
+    b"avis": ("AVIF", "an AVIF image, which Pillow reads from version 11.3 on"),
+} | dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"),
+    ("HEIF", "a HEIC image, which needs a package: pip install pillow-heif"),
+)
+"""By the brand of an ISO media file: its format, and what to say where Pillow does not know that."""
+_PHOTOMETRIC = 262  # TIFF's tag; 0: zero is white
 _WHITE = (255, 255, 255, 255)
 _SPECIAL = frozenset({"transparency", "exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
 
@@ -51,17 +68,35 @@ def decode(content: bytes) -> Image.Image:
     if not content:
         raise Undecodable("the file is empty")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
             image.load()
             if image.mode == "RGB" and _SPECIAL.isdisjoint(image.info):
                 return image
-            return _to_rgb(_upright(image))
+            zero_is_white = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+            return _to_rgb(_upright(image), zero_is_white)
     except UnidentifiedImageError:
-        raise Undecodable("not an image of a known format") from None
+        raise Undecodable(_unknown(content)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Undecodable("a decompression bomb: far more pixels than any photograph") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
         raise Undecodable(str(error) or type(error).__name__) from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `_FORMATS` that this Pillow knows, HEIF with the package pillow-heif."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _unknown(content: bytes) -> str:
+    """Why Pillow recognizes nothing in `content`."""
+    name, reason = _MISSING.get(content[8:12], ("", "")) if content[4:8] == b"ftyp" else ("", "")
+    if name:
+        return f"a damaged {name} image" if name in _formats() else reason
+    return "not an image of a known format"
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -71,13 +106,23 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, zero_is_white: bool = False) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
-        return Image.fromarray(_eight_bits(np.asarray(image)), "L").convert("RGB")
+        return Image.fromarray(_gray(image, zero_is_white)).convert("RGB")
     if image.mode in {"RGBA", "LA", "PA", "RGBa"} or "transparency" in image.info:
         white = Image.new("RGBA", image.size, _WHITE)
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _gray(image: Image.Image, zero_is_white: bool) -> Pixels:
+    """The values of a gray image of more than 8 bits, with its transparent value as white."""
+    values = np.asarray(image)
+    gray = _eight_bits(values)
+    if zero_is_white:  # Pillow turns only images of 8 bits around
+        gray = 255 - gray
+    clear = image.info.get("transparency")
+    return np.where(values == clear, 255, gray).astype(np.uint8) if isinstance(clear, int) else gray
 
 
 def _eight_bits(values: npt.NDArray[np.generic]) -> Pixels:
