@@ -1,6 +1,6 @@
 """Damages small checkpoint files of every container in many ways and counts what reading them comes to.
 
-    python scripts/fuzz_checkpoints.py --count 2400
+    python scripts/fuzz_checkpoints.py --count 4800
 
 Each damaged file is read with `read_layout` and `read_checkpoint` in a worker process that has a limit of memory and
 time. The last three columns must be zero: CRASH (any error but repdiag's own, or the end of the process), TIMEOUT, and
@@ -298,7 +298,7 @@ def work(canary: str) -> None:
                 layout = read_layout(path)
             except RepdiagError:
                 layout = None
-            found = read_checkpoint(path)
+            found = read_checkpoint(path, trust_pickle=task["trust"])
             outcome = compare(whole[origin], found)
             shapes = {
                 n: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in found.tensors.items()
@@ -334,10 +334,10 @@ def compare(whole: Any, found: Any) -> str:
 
 
 class Worker:
-    """A process that reads damaged files, started anew when one kills it."""
+    """A process that reads damaged files, started anew when one kills it. `trust` is for its own test."""
 
-    def __init__(self, canary: Path, warm: list[Path]) -> None:
-        self.canary, self.warm = canary, warm
+    def __init__(self, canary: Path, warm: list[Path], *, trust: bool = False) -> None:
+        self.canary, self.warm, self.trust = canary, warm, trust
         self.process: subprocess.Popen[str] | None = None
 
     def read(self, case: Case) -> tuple[str, str]:
@@ -367,9 +367,8 @@ class Worker:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self.process.stdin.write(
-                json.dumps({"origin": str(origin), "path": str(path), "last": last}) + "\n"
-            )
+            task = {"origin": str(origin), "path": str(path), "last": last, "trust": self.trust}
+            self.process.stdin.write(json.dumps(task) + "\n")
             self.process.stdin.flush()
             ready, _, _ = select.select([self.process.stdout], [], [], seconds)
             if not ready:
@@ -429,7 +428,7 @@ def table(counts: dict[tuple[str, str], Counter[str]]) -> str:
 def main() -> None:
     """Print the table; exit 1 when something happened that must not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=2400)
+    parser.add_argument("--count", type=int, default=4800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files of forbidden outcomes")
     parser.add_argument("--worker", metavar="CANARY", help=argparse.SUPPRESS)
