@@ -47,7 +47,7 @@ def test_the_page_lists_exactly_the_layouts_that_are_tested() -> None:
     assert list(committed_rows()) == list(ALL)
 
 
-@pytest.mark.parametrize("source", [resnet(18, stem="cifar"), vit(depth=2, scaled=True, size=64)])
+@pytest.mark.parametrize("source", [resnet(18), vit(depth=2, scaled=True, size=64)])
 @torch.inference_mode()
 def test_every_tensor_of_a_random_network_matters(source: nn.Module) -> None:
     """A little more of any one changes the features: else equal features would prove little."""

@@ -6,7 +6,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 
-from layouts.case import Case, Collection, Other, State, linear, mlp, names, optimizer, scrambled, under
+from layouts.case import (
+    Case,
+    Collection,
+    Other,
+    State,
+    linear,
+    mlp,
+    names,
+    optimizer,
+    scrambled,
+    under,
+    uninitialized,
+)
 from layouts.resnets import Flat, as_sequence, resnet, widened
 from layouts.vits import vit
 
@@ -201,7 +213,8 @@ class SimClr2(nn.Module):
 
 @layout("SimCLRv2 converted from TensorFlow (Separius), ResNet-152", "resnet, head")
 def simclr_v2() -> Case:
-    source = SimClr2([3, 8, 36, 3])
+    with uninitialized():
+        source = SimClr2([3, 8, 36, 3])
     scrambled(source)
     head = {}
     for i in range(3):

@@ -33,11 +33,17 @@ def head(dim: int, outputs: int = 1024, seed: int = 8) -> State:
     return under("mlp.", mlp(dim, 256, 256, 128, norm=False, seed=seed)) | weights
 
 
-@layout("DINO backbone, ViT-S/8", "bare")
+@layout("DINO backbone, ViT-Ti/8", "bare")
 def dino_backbone() -> Case:
-    source = vit(384, patch=8)
+    source = vit(patch=8)
     return Case(
-        dict(source.state_dict()), source, "timm:vit_small_patch8_224", 384, "", names("", source), 224
+        dict(source.state_dict()),
+        source,
+        "vit-192x12/8 (3 heads, 224 pixels)",
+        192,
+        "",
+        names("", source),
+        224,
     )
 
 
@@ -143,18 +149,26 @@ def ibot_backbone() -> Case:
 # --------------------------------------------------------------------------------------------- DINOv2
 
 
-@layout("DINOv2 hub, ViT-S/14", "bare")
+@layout("DINOv2 hub, narrow", "bare")
 def dinov2() -> Case:
-    source = vit(384, patch=14, size=518, mask_token="row", scaled=True)
+    source = vit(patch=14, size=518, mask_token="row", scaled=True)
     taken = names("", source, but=["mask_token"])
-    return Case(dict(source.state_dict()), source, "timm:vit_small_patch14_dinov2", 384, "", taken, 518)
+    return Case(dict(source.state_dict()), source, "vit-192x12/14 (3 heads, 518 pixels)", 192, "", taken, 518)
 
 
-@layout("DINOv2 hub with registers, ViT-S/14", "bare")
+@layout("DINOv2 hub with registers, narrow", "bare")
 def dinov2_registers() -> Case:
-    source = vit(384, patch=14, size=518, mask_token="row", scaled=True, registers="register_tokens")
+    source = vit(patch=14, size=518, mask_token="row", scaled=True, registers="register_tokens")
     taken = names("", source, but=["mask_token"])
-    return Case(dict(source.state_dict()), source, "timm:vit_small_patch14_reg4_dinov2", 384, "", taken, 518)
+    return Case(
+        dict(source.state_dict()),
+        source,
+        "vit-192x12/14 (3 heads, 518 pixels, 4 registers)",
+        192,
+        "",
+        taken,
+        518,
+    )
 
 
 def _dinov2_teacher(source: Vit, architecture: str) -> Case:

@@ -1,4 +1,4 @@
-"""Checkpoints that are folders: Hugging Face models, and torch.distributed.checkpoint as DINOv3's training writes it."""
+"""Checkpoints that are folders: Hugging Face models, and DINOv3's training through torch.distributed.checkpoint."""
 
 from __future__ import annotations
 

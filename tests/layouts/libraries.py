@@ -26,6 +26,7 @@ from layouts.case import (
     names,
     namespace,
     optimizer,
+    randomize,
     scrambled,
     under,
 )
@@ -117,11 +118,8 @@ def lightly_moco() -> Case:
     for seed in (0, 1):
         whole = ResNetGenerator("resnet-18", num_splits=8)
         network = nn.Sequential(*list(whole.children())[:-1], nn.AdaptiveAvgPool2d(1))
-        scrambled(network, seed)
-        for name, buffer in network.train().named_buffers():
-            if name.endswith(("running_mean", "running_var")):
-                buffer.uniform_(0.5, 1.5)
-        states.append(dict(network.state_dict()))
+        states.append(dict(network.train().state_dict()))
+        randomize(states[-1], seed)
         networks.append(network.eval())
     prefix = "state_dict.backbone."
     state = under("backbone.", states[0]) | under("backbone_momentum.", states[1])
@@ -134,7 +132,7 @@ def lightly_moco() -> Case:
     return Case(
         lightning(state),
         Flat(networks[0]),
-        CIFAR18,
+        CIFAR18.replace(")", ", no ReLU in the stem)"),
         512,
         prefix,
         names(prefix, networks[0]),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from layouts.case import scrambled
+from layouts.case import scrambled, uninitialized
 
 Stem = Literal["imagenet", "cifar", "cifar with max-pooling"]
 
@@ -25,10 +25,11 @@ DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 def resnet(depth: int = 18, seed: int = 0, stem: Stem = "imagenet", padding: int = 1) -> ResNet:
     """torchvision's ResNet without its head; a CIFAR stem has a 3x3 convolution of stride 1."""
     block, layers = DEPTHS[depth]
-    network = ResNet(block, layers)
+    with uninitialized():
+        network = ResNet(block, layers)
+        if stem != "imagenet":
+            network.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
     network.fc = nn.Identity()
-    if stem != "imagenet":
-        network.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=padding, bias=False)
     if stem == "cifar":
         network.maxpool = nn.Identity()
     scrambled(network, seed)
@@ -70,7 +71,8 @@ class Widened(ResNet):
 
 def widened(widen: int, layers: Sequence[int], seed: int = 0) -> Widened:
     """A scrambled `Widened`; `layers` may have fewer stages than four to stay small."""
-    network = Widened(widen, layers)
+    with uninitialized():
+        network = Widened(widen, layers)
     scrambled(network, seed)
     return network
 
