@@ -222,7 +222,7 @@ def _parts(
         is_train = np.fromiter((splits[i] == split.train for i in rows), dtype=np.bool_, count=len(rows))
     kept = " and ".join(f"'{each}'" for each in (split.train, split.evaluation) if each is not None)
     left = ", ".join(f"'{each}' ({counts[each]:,} images)" for each in split.left)
-    return rows, is_train, [f"The split {kept} is read; left out: {left}."] if left else []
+    return rows, is_train, [f"Splits that are read: {kept}; left out: {left}."] if left else []
 
 
 def _known(label: Any) -> bool:
