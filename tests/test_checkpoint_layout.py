@@ -420,6 +420,9 @@ def test_a_missing_or_foreign_part_file_is_named(tmp_path: Path) -> None:
     (folder / "__1_0.distcp").unlink()
     with pytest.raises(CheckpointError, match=r"__1_0\.distcp is missing"):
         read_layout(folder)
+    (folder / ".metadata").unlink()
+    with pytest.raises(CheckpointError, match="interrupted"):
+        read_layout(folder)
 
 
 # --------------------------------------------------------------------------------------------- what is refused

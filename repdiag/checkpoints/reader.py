@@ -127,6 +127,12 @@ def _source(path: Path) -> Source:
 def _folder(path: Path) -> Source:
     """A folder of torch.distributed.checkpoint; its digest is over its files' names and digests."""
     if not (path / ".metadata").is_file():
+        if any(path.glob("*.distcp")):
+            raise CheckpointError(
+                "The torch.distributed.checkpoint folder has no .metadata: its saving was interrupted",
+                where=str(path),
+                do="Take an earlier checkpoint",
+            )
         raise CheckpointError("A checkpoint file is needed, this is a folder", where=str(path))
     total, size = hashlib.sha256(), 0
     for file in sorted(p for p in path.iterdir() if p.is_file()):

@@ -126,7 +126,7 @@ def build(refs: Mapping[str, TensorRef], storages: Storages, where: str) -> dict
     for name, ref in refs.items():
         try:
             result[name] = _tensor(ref, storages)
-        except (RuntimeError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:  # an older torch lacks a dtype
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise CheckpointError(
                 f"torch cannot make the tensor '{name}' of what the file says: {reason}", where=where

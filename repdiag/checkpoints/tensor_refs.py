@@ -19,7 +19,7 @@ from repdiag.checkpoints.names import (
     WRAPPERS,
     Global,
 )
-from repdiag.checkpoints.pickles import Key, Object, Persistent
+from repdiag.checkpoints.pickle_values import Key, Object, Persistent
 
 MAX_DIMENSIONS = 64
 MAX_EXPANSION = 1 << 26  # bytes that a tensor may claim beyond its storage (stride 0): views of one number

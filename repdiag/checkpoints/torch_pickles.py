@@ -8,7 +8,8 @@ from typing import Any
 from repdiag.checkpoints import tree
 from repdiag.checkpoints.checkpoint import Outline
 from repdiag.checkpoints.names import Global
-from repdiag.checkpoints.pickles import Machine, Object
+from repdiag.checkpoints.pickle_values import Object
+from repdiag.checkpoints.pickles import Machine
 from repdiag.checkpoints.tensor_refs import TensorRef, entries
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 

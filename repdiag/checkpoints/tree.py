@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from repdiag.checkpoints.checkpoint import Fact, join
-from repdiag.checkpoints.pickles import Object
+from repdiag.checkpoints.pickle_values import Object
 from repdiag.checkpoints.tensor_refs import (
     Malformed,
     OtherTensor,

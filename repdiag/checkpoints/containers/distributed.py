@@ -16,7 +16,8 @@ from repdiag.checkpoints.boxes import Box, fill
 from repdiag.checkpoints.checkpoint import CONTAINERS, Contents, Fact, Outline, Source, TensorInfo
 from repdiag.checkpoints.containers.torch_zip import survey
 from repdiag.checkpoints.names import ITEM_SIZES, Global
-from repdiag.checkpoints.pickles import MAX_PICKLE, Key, Machine, Object
+from repdiag.checkpoints.pickle_values import Key, Object
+from repdiag.checkpoints.pickles import MAX_PICKLE, Machine
 from repdiag.checkpoints.tensor_refs import Malformed, attributes, scalar, sizes
 from repdiag.checkpoints.torch_pickles import refuse_hostile
 from repdiag.checkpoints.zips import Archive, ZipDamage, damaged, open_archive

@@ -7,7 +7,8 @@ import warnings
 from typing import Any
 
 from repdiag.checkpoints.checkpoint import CONTAINERS, Contents, Outline, Source
-from repdiag.checkpoints.pickles import MAX_PICKLE, Machine, Object
+from repdiag.checkpoints.pickle_values import Object
+from repdiag.checkpoints.pickles import MAX_PICKLE, Machine
 from repdiag.checkpoints.storages import ZippedStorages
 from repdiag.checkpoints.tensor_refs import Malformed, TensorRef, tensor
 from repdiag.checkpoints.torch_pickles import refuse_hostile
