@@ -47,9 +47,17 @@ def conv4() -> nn.Module:
     return Conv4(lambda channels: nn.Sequential(*layers(channels)))
 
 
+class Inverted(Conv4):
+    """Sees the negative of its images: the training turned Omniglot's dark strokes on white into bright on dark."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, channels, H, W) in [0, 1] -> (B, 64 (H/16) (W/16))."""
+        return super().forward(1 - images)
+
+
 def conv4_omniglot() -> nn.Module:
-    """For gray 28x28 images (Omniglot, strokes bright on dark): 64 features."""
-    network = Conv4(lambda channels: nn.Sequential(*layers(channels)), channels=1)
+    """For gray 28x28 images as Omniglot has them (dark strokes on white): 64 features."""
+    network = Inverted(lambda channels: nn.Sequential(*layers(channels)), channels=1)
     network.input_size = network.resize = 28
     network.mean, network.std = (0.0,), (1.0,)
     return network

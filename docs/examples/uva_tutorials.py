@@ -8,6 +8,8 @@ concatenation) is written here from the tutorials' description; each factory say
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -52,7 +54,7 @@ class ResNet(Encoder):
             nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
         )
         widths = [16] * 4 + [32] * 3 + [64] * 3
-        self.blocks = nn.Sequential(*(ResNetBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(ResNetBlock(a, b) for a, b in itertools.pairwise(widths)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 32, 32) -> (B, 64)."""
