@@ -166,19 +166,23 @@ def _verify(
     weights_only = kind == "safetensors"  # a program gives the chosen features by itself
     choice = choice if weights_only else {}
     own = {"arch": encoder.architecture} if weights_only else {}
-    refusal: RepdiagError | None = None
-    for flags in ({}, own, shape, own | shape):
+    attempts = ({}, own, shape, own | shape) if own else ({}, shape)
+    refusals: dict[int, RepdiagError] = {}  # by how far it came
+    for flags in attempts:
+        reached = 0
         try:
             with torch.random.fork_rng(devices=[]):
                 found = load_encoder(str(path), **flags, **choice)
+            reached = 1
             if _input(found.preprocessing, False) != wanted:
                 raise OutputError("The written file does not tell how images are prepared; it was not kept")
+            reached = 2
             difference = check.compare(encoder, found.module, kind, normalizes=with_normalization)
         except RepdiagError as error:
-            refusal = refusal or error
+            refusals.setdefault(reached, error)
             continue
         return {**flags, **choice}, difference
-    assert refusal is not None
+    refusal = refusals[max(refusals)]
     raise (
         refusal
         if isinstance(refusal, OutputError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -51,17 +52,22 @@ def backbone(encoder: Encoder) -> Backbone:
     library = name.partition(":")[0]
     if library in zoo.LIBRARIES and ":" in name:
         code = _timm(name, network) if library == "timm" else _torchvision(name, network)
+        if not code and isinstance(getattr(network, "blocks", None), nn.Sequential):  # resampled positions
+            return Backbone(network, "vit", ("import repdiag", *ours), _hints(_heads(network)))
         code = code or ("import repdiag", *ours)
         if library == "timm" and _takes_class_token(name, network):  # not what the name alone gives
-            hints = packed({"class_token": True, "family": zoo.split(name)[1]})
-            return Backbone(network, "", (*code, 'net.global_pool = "token"'), (("repdiag.hints", hints),))
+            hints = _hints({"class_token": True, "family": zoo.split(name)[1]})
+            return Backbone(network, "", (*code, 'net.global_pool = "token"'), hints)
         return Backbone(network, name, code)
     if isinstance(network, Vision):
         return _transformers(name, network)
     family = next((kind for start, kind in READ_OFF.items() if name.startswith(start)), "")
-    hints = {"resnet": _stem, "vit": _heads}.get(family)
-    said = packed(hints(network)) if hints else ""
-    return Backbone(network, family, ("import repdiag", *ours), (("repdiag.hints", said),) if said else ())
+    untold = {"resnet": _stem, "vit": _heads}.get(family)
+    return Backbone(network, family, ("import repdiag", *ours), _hints(untold(network)) if untold else ())
+
+
+def _hints(untold: dict[str, object]) -> tuple[tuple[str, str], ...]:
+    return (("repdiag.hints", packed(untold)),)
 
 
 def _stem(network: nn.Module) -> dict[str, object]:
@@ -112,7 +118,8 @@ def _torchvision(name: str, network: nn.Module) -> tuple[str, ...]:
         "from safetensors.torch import load_file",
         f'net = torchvision.models.get_model("{architecture}", weights=None{extra})',
     ]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about initializations, which are not used
         whole = torchvision.models.get_model(
             architecture, weights=None, **({"aux_logits": False} if extra else {})
         )
