@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_lightlys_heads_are_read_to_the_bit(name: str) -> None:
 def mlp(*widths: int) -> nn.Sequential:
     """Linear, BatchNorm, ReLU, ..., Linear."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-2])
 
@@ -187,7 +188,7 @@ def test_what_is_no_projector_that_can_be_rebuilt_is_refused_with_the_reason(
 def test_a_projector_of_nan_is_a_damaged_checkpoint() -> None:
     head = mlp(DIM, 64, 32)
     nn.init.constant_(head[0].weight, torch.nan)  # type: ignore[arg-type]
-    with pytest.raises(CheckpointError, match="0.weight holds NaN"):
+    with pytest.raises(CheckpointError, match=r"0\.weight holds NaN"):
         read_projector(under("projector.", head), "backbone.")
 
 

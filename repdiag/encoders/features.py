@@ -91,9 +91,10 @@ def network_of(module: nn.Module) -> nn.Module:
 
 def _look(encoder: Encoder, network: nn.Module) -> Trace:
     how = encoder.preprocessing
+    # two images: what has no row for each of them is no feature of an image
+    noise = torch.randn(2, how.channels, how.size, how.size, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]):
-        # two images: what has no row for each of them is no feature of an image
-        return trace(encoder.module, network, torch.zeros(2, how.channels, how.size, how.size))
+        return trace(encoder.module, network, noise)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,7 @@ class _Look:
         modules = dict(self.network.named_modules(remove_duplicate=False))
         if not name or name not in modules:
             advice = did_you_mean(name, [*known, OUTPUT, PROJECTOR, *modules])
-            advice = advice if advice.startswith("Did") else listed
+            advice = f"{advice} {listed}" if advice.startswith("Did") else listed
             raise UsageError(f"The encoder has no layer '{name}'", where=self.encoder.name, do=advice)
         if places.shape_at(modules[name], self.seen) is None:
             call = self.seen.of(modules[name])

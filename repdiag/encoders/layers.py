@@ -54,9 +54,9 @@ def _named_by_timm(network: nn.Module, seen: Trace) -> list[str]:
 
 
 def _blocks(module: nn.Module, prefix: str, seen: Trace) -> Iterator[str]:
-    """The children with the deepest nesting: where there is only one, its children in turn.
-
-    A list that is run item by item stands for its items.
+    """The children with the deepest nesting, and those one level less deep that are called alike (a ResNet's
+    first stage has no downsampling). Where there is only one, its children in turn; a list that is run item by
+    item stands for its items.
     """
     children = [(name, child) for name, child in module.named_children() if _height(child)]
     deepest = max((_height(child) for _, child in children), default=0)
@@ -64,13 +64,19 @@ def _blocks(module: nn.Module, prefix: str, seen: Trace) -> Iterator[str]:
         if prefix and seen.of(module) is not None:
             yield prefix
         return
-    chosen = [(name, child) for name, child in children if _height(child) >= max(2, deepest - 1)]
+    alike = {_stem(name) for name, child in children if _height(child) == deepest}
+    least = {True: max(2, deepest - 1), False: deepest}
+    chosen = [(name, child) for name, child in children if _height(child) >= least[_stem(name) in alike]]
     for name, child in chosen:
         path = f"{prefix}.{name}" if prefix else name
         if len(chosen) == 1 or seen.of(child) is None:
             yield from _blocks(child, path, seen)
         else:
             yield path
+
+
+def _stem(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def _height(module: nn.Module) -> int:
@@ -130,7 +136,8 @@ def body(network: nn.Module, seen: Trace) -> tuple[Spot, tuple[int, ...]] | None
     torchvision's encoder of tokens, or what goes into the average pooling at the end.
     """
     method = Spot("apart" if seen.apart else "method", "forward_features")
-    for spot, values in ((method, seen.body), (Spot("output"), seen.own)):
+    own = Spot("apart", "forward") if isinstance(network, torch.jit.ScriptModule) else Spot("output")
+    for spot, values in ((method, seen.body), (own, seen.own)):
         if isinstance(values, torch.Tensor):
             shape = tuple(values.shape)
             if _per_image(shape, seen.images) and len(shape) > 2:
@@ -150,7 +157,13 @@ def body(network: nn.Module, seen: Trace) -> tuple[Spot, tuple[int, ...]] | None
     if call is None or call.given is None or not _per_image(call.given, seen.images):
         return None
     later = [other for other in seen.calls.values() if other.order > call.order]
-    if any(map(_is_image, later)) or len(call.given) != 4:  # it pools in the middle, for an attention say
+    parent = network.get_submodule(name.rpartition(".")[0]) if "." in name else network
+    outer = seen.of(parent)
+    last = call.pooled is not None and torch.equal(call.pooled.flatten(1).float(), seen.answer)
+    last = (
+        last or parent is network or (outer is not None and outer.shape is not None and len(outer.shape) == 2)
+    )
+    if not last or any(map(_is_image, later)) or len(call.given) != 4:  # in the middle, for an attention say
         return None
     return Spot("input", name), call.given[1:]
 

@@ -21,7 +21,8 @@ Caught = Callable[[object], None]
 class Spot:
     """A place in a network: what a module gives or gets, what a method gives, or the network's pooled answer.
 
-    A method "apart" is not called by the network's own forward pass and has to be.
+    A method "apart" is not called by the network's own forward pass and has to be; a program, which cannot
+    be watched, has its own `forward` for one.
     """
 
     kind: Literal["output", "input", "method", "apart", "answer"]
@@ -30,9 +31,9 @@ class Spot:
     @contextlib.contextmanager
     def watched(self, network: nn.Module, caught: Caught) -> Iterator[None]:
         """Inside the block, `caught` is called with what passes here; nothing is left in the network."""
-        if self.kind == "answer":
+        if self.kind in ("answer", "apart"):
             yield
-        elif self.kind in ("method", "apart"):
+        elif self.kind == "method":
             method = getattr(network, self.path)
 
             def watching(*arguments: Any, **options: Any) -> Any:
@@ -50,7 +51,7 @@ class Spot:
                 else:
                     network.__dict__[self.path] = before
         else:
-            module = network.get_submodule(self.path)
+            module = network.get_submodule(self.path) if self.path else network
             if self.kind == "input":
                 handle = module.register_forward_pre_hook(lambda _, given: caught(given[0]))
             else:
@@ -116,15 +117,17 @@ class Tapped(nn.Module):
             return caught
 
         with contextlib.ExitStack() as hooks:
+            apart = []
             for number, tap in enumerate(self.taps):
-                hooks.enter_context(tap.spot.watched(self.network, catching(number, tap.pooling)))
+                caught = catching(number, tap.pooling)
+                hooks.enter_context(tap.spot.watched(self.network, caught))
+                if tap.spot.kind == "apart":
+                    apart.append((tap.spot.path, caught))
             hooks.enter_context(contextlib.suppress(_Enough))
-            apart = {tap.spot.path for tap in self.taps if tap.spot.kind == "apart"}
-            for method in apart:
-                getattr(self.network, method)(images)
-            answers = [number for number, tap in enumerate(self.taps) if tap.spot.kind == "answer"]
-            if answers or not apart:
-                found |= dict.fromkeys(answers, self.inner(images).float())
+            for method, caught in apart:
+                caught(getattr(self.network, method)(images))
+            answer: torch.Tensor = self.inner(images).float()
+            found |= {number: answer for number, tap in enumerate(self.taps) if tap.spot.kind == "answer"}
         parts = []
         heads = iter(self.heads)
         for number, tap in enumerate(self.taps):
@@ -156,6 +159,7 @@ class Call:
     shape: tuple[int, ...] | None
     given: tuple[int, ...] | None
     kind: str
+    pooled: torch.Tensor | None  # what an average pooling gave
 
 
 @dataclass
@@ -192,6 +196,7 @@ def trace(inner: nn.Module, network: nn.Module, images: torch.Tensor) -> Trace:
                 shape=None if tensor is None else tuple(tensor.shape),
                 given=tuple(given[0].shape) if given and isinstance(given[0], torch.Tensor) else None,
                 kind=type(found).__name__,
+                pooled=tensor if isinstance(module, nn.AdaptiveAvgPool2d) else None,
             )
 
         return note
@@ -204,8 +209,10 @@ def trace(inner: nn.Module, network: nn.Module, images: torch.Tensor) -> Trace:
 
     program = isinstance(network, torch.jit.ScriptModule)  # has no Python to hook into
     with contextlib.ExitStack() as hooks, torch.no_grad():
-        hooks.enter_context(Spot("output").watched(network, own))
-        if not program:
+        if program:
+            seen.own = network(images)
+        else:
+            hooks.enter_context(Spot("output").watched(network, own))
             if callable(getattr(network, "forward_features", None)):
                 hooks.enter_context(Spot("method", "forward_features").watched(network, body))
             for module in network.modules():
