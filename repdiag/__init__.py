@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repdiag.api import embed, export, score
+    from repdiag.api import embed, embed_layers, export, score, score_layers
     from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
     from repdiag.encoders import Encoder, Preprocessing, load_encoder
@@ -30,10 +30,12 @@ __all__ = [
     "ScoreConfig",
     "diagnose",
     "embed",
+    "embed_layers",
     "export",
     "inspect",
     "load_encoder",
     "score",
+    "score_layers",
     "write_report",
 ]
 
@@ -46,10 +48,12 @@ _HOME = {
     "ScoreConfig": "config",
     "diagnose": "diagnosis",
     "embed": "api",
+    "embed_layers": "api",
     "export": "exporting",
     "inspect": "inspection",
     "load_encoder": "encoders",
     "score": "api",
+    "score_layers": "api",
     "write_report": "report",
 }
 

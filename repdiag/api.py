@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,17 @@ import torch
 from repdiag.config import ScoreConfig
 from repdiag.diagnosis import SHOWN_SAMPLES
 from repdiag.encoders import Preprocessing, load_encoder
+from repdiag.encoders.types import Output
 from repdiag.errors import UsageError
 from repdiag.extraction import EmbedConfig, thumbnails
 from repdiag.extraction.job import Job, Model, Wishes, opened
 from repdiag.extraction.prepare import ViewTransform, encoded
 from repdiag.extraction.stream import Stream, Told, Unpack
 from repdiag.kernels import rows
-from repdiag.pipeline import Request, make_plan, run
+from repdiag.pipeline import Request, columns, make_plan, reports, run
 from repdiag.registry import did_you_mean
 from repdiag.report import write_report
+from repdiag.report.layers import folders, layer_row, write_layers
 from repdiag.sources import Images, open_source
 from repdiag.types import EmbeddingSet, Manifest, Progress, Report, silent
 
@@ -148,43 +150,96 @@ def score(
             device=device, precision=precision, batch_size=batch_size, workers=workers, max_corrupt=max_corrupt,
             views=views, view_samples=view_samples, view_transform=view_transform, seed=seed, cache=cache,
         )  # fmt: skip
-        request = Request(
-            "-",
-            "",
-            config=ScoreConfig(seed=seed, l2=l2, **numbers),
-            use_labels=labels is not False,
-            metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
-            draw_map=draw_map,
-        )
+        request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False)
         with opened(model, data, wishes) as job:
             _single(job)
-            report = _report(job, request, progress)
+            report = next(_reports(job, request, progress))
     if out is not None:
         write_report(report, Path(out))
     return report
 
 
-def _report(job: Job, request: Request, progress: Progress) -> Report:
-    """The report of a job: of images on disk and the like by the pipeline alone, else of their embeddings."""
+def embed_layers(
+    model: Model, data: object, layers: Sequence[str], *, progress: Progress = silent, **keywords: Any
+) -> dict[str, EmbeddingSet]:
+    """As `embed`, of several layers by name: the images pass through the model once.
+
+    `layers` are those of `load_encoder`'s `layer`, `keywords` those of `embed`. The features of one layer are
+    columns of an array that all share.
+    """
+    l2 = keywords.pop("l2", None)
+    wishes, numbers = _wishes_of(embed, layers, keywords)
+    if numbers:
+        raise UsageError(f"{', '.join(numbers)} belong to repdiag.score_layers", do="Leave them out")
+    with opened(model, data, wishes) as job:
+        found = job.embeddings(progress)
+        parts = {output.name: columns(found, output) for output in _outputs(job)}
+    return {name: _unit(part) if l2 else part for name, part in parts.items()}
+
+
+def score_layers(
+    model: Model,
+    data: object,
+    layers: Sequence[str],
+    *,
+    metrics: Sequence[str] = (),
+    out: str | Path | None = None,
+    draw_map: bool = True,
+    progress: Progress = silent,
+    **keywords: Any,
+) -> dict[str, Report]:
+    """As `score`, a report for each of several layers by name: the images pass through the model once.
+
+    `layers` are those of `load_encoder`'s `layer`, `keywords` those of `score`. `out` gets a folder per layer and
+    `layers.csv`.
+    """
+    l2, labels = keywords.pop("l2", None), keywords.get("labels")
+    wishes, numbers = _wishes_of(score, layers, keywords)
+    request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False)
+    with opened(model, data, wishes) as job:
+        outputs = _outputs(job)
+        found = dict(zip((output.name for output in outputs), _reports(job, request, progress), strict=True))
+    if out is not None:
+        names = folders(found)
+        for name, report in found.items():
+            write_report(report, Path(out) / names[name])
+        table = [layer_row(o.name, names[o.name], o.pooling, found[o.name]) for o in outputs]
+        write_layers(table, Path(out))
+    return found
+
+
+def _reports(job: Job, request: Request, progress: Progress) -> Iterator[Report]:
+    """A report for each output: of images on disk and the like by the pipeline alone, else of the embeddings."""
     request = dataclasses.replace(request, embed=job.config)
     if isinstance(job.data, EmbeddingSet):
-        return run(make_plan(dataclasses.replace(request, dataset=job.data)), progress)
+        yield run(make_plan(dataclasses.replace(request, dataset=job.data)), progress)
+        return
     if not isinstance(job.data, Stream):
         assert job.encoder is not None
         request = dataclasses.replace(request, model=job.encoder, dataset=job.data, use_cache=False)
         if job.store is not None:
             request = dataclasses.replace(request, cache=job.store.root, use_cache=True)
-        return run(make_plan(request), progress)
+        yield from reports(make_plan(request), progress)
+        return
     embeddings = job.embeddings(progress)
-    report = run(make_plan(dataclasses.replace(request, dataset=embeddings)), progress)
-    seconds = embeddings.provenance["run"]["seconds"]
-    name = job.data.name
+    outputs = job.encoder.outputs if job.encoder is not None else ()
+    for output in outputs if len(outputs) > 1 else (None,):
+        part = embeddings if output is None else columns(embeddings, output)
+        report = run(make_plan(dataclasses.replace(request, dataset=part)), progress)
+        yield _of_stream(job, job.data, part, output, report)
+
+
+def _of_stream(job: Job, stream: Stream, part: EmbeddingSet, output: Output | None, report: Report) -> Report:
+    """The report on a stream's embeddings with what is known about the model and the data they came from."""
+    seconds, name = part.provenance["run"]["seconds"], stream.name
     said = str(report.dataset["summary"]).removeprefix("embeddings")
+    warned = job.encoder.loading.warnings if job.encoder is not None else ()
     return dataclasses.replace(
         report,
-        encoder=job.facts(embeddings),
+        encoder=job.facts(part, output),
         dataset={**report.dataset, "name": name, "location": name, "summary": name + said},
-        thumbnails=_thumbnails(job.data, embeddings, report),
+        thumbnails=_thumbnails(stream, part, report),
+        warnings=(*warned, *report.warnings),
         timing={**report.timing, "embed": seconds, "total": report.timing["total"] + seconds},
     )
 
@@ -214,7 +269,47 @@ def _unit(found: EmbeddingSet) -> EmbeddingSet:
 def _single(job: Job) -> None:
     """Refuse an encoder with several outputs: one set of embeddings and one report are returned."""
     if job.encoder is not None and len(job.encoder.outputs) > 1:
-        raise UsageError("Several layers give several results", do="Give one layer per call")
+        raise UsageError("Several layers give several results", do="Use embed_layers or score_layers")
+
+
+def _outputs(job: Job) -> tuple[Output, ...]:
+    if job.encoder is None:
+        raise UsageError("Ready embeddings have no layers", do="Give a model and images")
+    return job.encoder.outputs
+
+
+def _request(
+    wishes: Wishes,
+    numbers: Mapping[str, Any],
+    l2: bool | None,
+    metrics: Sequence[str],
+    draw_map: bool,
+    use_labels: bool,
+) -> Request:
+    """The request whose model and data are still to be put in."""
+    return Request(
+        "-",
+        "",
+        config=ScoreConfig(seed=wishes.config.seed, l2=l2, **numbers),
+        use_labels=use_labels,
+        metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
+        draw_map=draw_map,
+    )
+
+
+def _wishes_of(
+    function: Callable[..., Any], layers: Sequence[str], keywords: Mapping[str, Any]
+) -> tuple[Wishes, dict[str, Any]]:
+    """As `_wishes`, of the keywords that `function` takes and its defaults."""
+    if isinstance(layers, str) or not layers:
+        raise UsageError("layers is a list of names", do="For one layer use layer= of embed or score")
+    own = {"progress", "l2", "layer", "metrics", "out", "draw_map"}
+    known = {name: value for name, value in (function.__kwdefaults__ or {}).items() if name not in own}
+    if "layer" in keywords:
+        raise UsageError("The layers are given twice: as layers and as layer=")
+    given = {name: keywords.get(name, value) for name, value in known.items()}
+    options = {name: value for name, value in keywords.items() if name not in known}
+    return _wishes(options, layer=list(layers), **given)
 
 
 def _wishes(options: Mapping[str, Any], **given: Any) -> tuple[Wishes, dict[str, Any]]:

@@ -385,13 +385,61 @@ def test_a_preprocessing_that_does_not_give_inputs_is_refused(function: Any, sai
         repdiag.embed(Net(), PIXELS, preprocessing=function)
 
 
-def test_several_layers_are_asked_for_one_by_one() -> None:
-    with pytest.raises(UsageError, match="one layer per call"):
+def test_one_layer_is_taken_by_name_and_pool() -> None:
+    with pytest.raises(UsageError, match=r"embed_layers or score_layers"):
         repdiag.embed(Net(), loader(), layer="conv,norm")
     found = repdiag.embed(Net(), loader(), layer="conv", pool="flatten")
-    assert found.dim == 6 * 6 * 6
-    lengths = np.linalg.norm(repdiag.embed(Net(), loader(), l2=True).features, axis=1)
-    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+    with torch.no_grad():
+        np.testing.assert_allclose(
+            found.features, Net().conv(INPUTS).flatten(1).numpy(), rtol=1e-5, atol=1e-6
+        )
+    unit = repdiag.embed(Net(), loader(), l2=True, views=1, view_transform=torch.clone)
+    np.testing.assert_allclose(np.linalg.norm(unit.features, axis=1), 1, rtol=1e-5)
+    assert unit.views is not None
+    np.testing.assert_allclose(unit.views.features[0], unit.features, rtol=1e-5)
+
+
+class Counted(Net):
+    """Counts the inputs that pass."""
+
+    passed = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passed += len(x)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("data", [(INPUTS, LABELS), (PIXELS, LABELS)], ids=["inputs", "images"])
+def test_several_layers_are_taken_in_one_pass(data: Any, tmp_path: Any) -> None:
+    more: dict[str, Any] = {"preprocessing": GRAY, "views": 0}
+    single = {
+        name: repdiag.embed(Net(), data, layer=name, **more).features for name in ("conv", "norm", "output")
+    }
+    net = Counted()
+    before = everything(net)
+    found = repdiag.embed_layers(net, data, list(single), **more)
+    assert net.passed < 2 * len(INPUTS)  # one pass, and a small batch to look at the layers
+    net.passed = 0
+    assert_unchanged(net, {**before, "keys": everything(net)["keys"]})
+    for name, features in single.items():
+        np.testing.assert_array_equal(found[name].features, features)
+    reports = repdiag.score_layers(
+        net, data, ["conv", "norm"], metrics=["rankme"], out=tmp_path, draw_map=False, bootstrap=50, **more
+    )
+    assert [report.encoder["layer"] for report in reports.values()] == ["conv", "norm"]
+    assert "features of norm" in reports["norm"].encoder["summary"]
+    assert (tmp_path / "layers.csv").is_file()
+    assert (tmp_path / "conv" / "report.json").is_file()
+
+
+def test_layers_need_a_list_and_a_model() -> None:
+    for layers in ("conv", []):
+        with pytest.raises(UsageError, match="layers is a list of names"):
+            repdiag.embed_layers(Net(), INPUTS, layers)
+    with pytest.raises(UsageError, match="layer= need a model"):
+        repdiag.score_layers(None, blobs(), ["conv"])
+    with pytest.raises(UsageError, match=r"no layer 'cov' \(Net\). Did you mean 'conv'"):
+        repdiag.embed_layers(Net(), INPUTS, ["cov"])
 
 
 def test_a_module_on_embeddings_is_refused() -> None:

@@ -14,7 +14,7 @@ from repdiag.encoders.types import Encoder, Loading
 from repdiag.encoders.untouched import eager
 from repdiag.errors import UsageError
 
-Output = Callable[[Any], torch.Tensor]
+Pick = Callable[[Any], torch.Tensor]
 _SHARDED = frozenset({"FullyShardedDataParallel", "FSDPModule"})
 CONTAINER = "a module in memory"
 
@@ -28,7 +28,7 @@ class Guest(nn.Module):
     not built yet.
     """
 
-    def __init__(self, network: nn.Module, output: Output | None = None) -> None:
+    def __init__(self, network: nn.Module, output: Pick | None = None) -> None:
         super().__init__()
         network = _inside(network)
         _refuse(network)
@@ -85,7 +85,7 @@ class Guest(nn.Module):
         )
 
 
-def features_of(answer: object, output: Output | None = None) -> torch.Tensor:
+def features_of(answer: object, output: Pick | None = None) -> torch.Tensor:
     """The tensor of features in a network's answer: what `output` picks, or the answer when it is a tensor.
 
     Of the answers of Hugging Face models it is `last_hidden_state`, and `pooler_output` only where that is

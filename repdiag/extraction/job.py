@@ -14,8 +14,10 @@ from PIL import Image
 from torch import nn
 
 from repdiag.encoders import Encoder, Preprocessing, load_encoder
+from repdiag.encoders.features import select
+from repdiag.encoders.types import Output
 from repdiag.encoders.untouched import own_randomness, plain_torch, undrawn, untouched
-from repdiag.encoders.wrap import Guest, Output, said_by, wrap
+from repdiag.encoders.wrap import Guest, Pick, said_by, wrap
 from repdiag.errors import DataError, UsageError
 from repdiag.extraction.config import EmbedConfig, choose_device
 from repdiag.extraction.extract import embed
@@ -44,7 +46,7 @@ class Wishes:
     told: Told = field(default_factory=Told)
     preprocessing: Preprocessing | Callable[[Image.Image], Any] | None = None
     view_transform: ViewTransform | None = None
-    output: Output | None = None
+    output: Pick | None = None
     features: Mapping[str, Any] = field(default_factory=dict)
     config: EmbedConfig = field(default_factory=EmbedConfig)
     cache: bool | str | Path | None = None
@@ -83,12 +85,17 @@ class Job:
             progress=progress,
         )
 
-    def facts(self, embeddings: EmbeddingSet) -> dict[str, Any]:
-        """What a report says about the model that was run on a stream, ready for JSON."""
+    def facts(self, embeddings: EmbeddingSet, output: Output | None = None) -> dict[str, Any]:
+        """What a report says about the model that was run on a stream, ready for JSON; of one output of several."""
         inputs = {"summary": embeddings.provenance["inputs"]}
         if self.encoder is not None:
             said = self.encoder.describe()
             container = self.encoder.loading.container
+            if output is not None:
+                own = [layer for layer in said["features"] if layer["layer"] == output.name]
+                said |= {"layer": output.name, "dim": output.dim, "features": own}
+            elif len(self.encoder.outputs) == 1:
+                output = self.encoder.outputs[0]
         else:
             assert isinstance(self.network, Guest)
             loading = self.network.loading()
@@ -100,7 +107,10 @@ class Job:
                 "loading": loading.describe(),
             }
             container = loading.container
-        summary = f"{said['name']}: {embeddings.dim} features ({container})"
+        what = (
+            f" of {output.name} ({output.pooling})" if output is not None and output.name != "output" else ""
+        )
+        summary = f"{said['name']}: {embeddings.dim} features{what} ({container})"
         return {"summary": summary, **said, "preprocessing": inputs}
 
 
@@ -172,20 +182,11 @@ def _encoder(model: str | Path | Encoder, wishes: Wishes) -> Encoder:
     if isinstance(model, Encoder):
         if wishes.loading:
             raise UsageError(f"{_named(wishes.loading)} tell how a file is loaded; this encoder is")
-        encoder = _selected(model, chosen)
+        encoder = select(model, **chosen)
     else:
         encoder = load_encoder(str(model), **wishes.loading, **chosen)
     how = wishes.preprocessing
     return replace(encoder, preprocessing=how) if isinstance(how, Preprocessing) else encoder
-
-
-def _selected(encoder: Encoder, chosen: Mapping[str, Any]) -> Encoder:
-    """The encoder with the features asked for."""
-    if not chosen:
-        return encoder
-    from repdiag.encoders.features import select
-
-    return select(encoder, **chosen)
 
 
 def _store(wishes: Wishes, model: object, data: object) -> Store | None:
@@ -226,7 +227,7 @@ def _of_guest(guest: Guest, known: ImageSource | Stream, wishes: Wishes) -> Job:
     chosen = {name: value for name, value in wishes.features.items() if value is not None}
     if not isinstance(known, Stream) and standard is not None and wishes.view_transform is None:
         encoder = wrap(guest, standard)
-        return Job(known, config, _selected(encoder, chosen), store=_store(wishes, None, None))
+        return Job(known, config, select(encoder, **chosen), store=_store(wishes, None, None))
     if not isinstance(known, Stream) and how is None and standard is None:
         raise UsageError("It is not known how this model wants images prepared", do=_HOW)
     stream = _stream(known, wishes)
@@ -238,7 +239,7 @@ def _of_guest(guest: Guest, known: ImageSource | Stream, wishes: Wishes) -> Job:
     if not chosen:
         return Job(stream, config, None, guest, prepare, wishes.view_transform)
     stream, shape = _peeked(stream, config, prepare)
-    encoder = _selected(wrap(guest, _stand_in(shape)), chosen)
+    encoder = select(wrap(guest, _stand_in(shape)), **chosen)
     return Job(stream, config, encoder, encoder.module, prepare, wishes.view_transform)
 
 
