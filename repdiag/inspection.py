@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from repdiag.checkpoints import Layout, read_layout
-from repdiag.encoders import prefixes, recipe
+from repdiag.encoders import finding, prefixes
 from repdiag.encoders.hints import Hints
 from repdiag.encoders.input import Preprocessing, of_metadata
 from repdiag.encoders.methods import Method, guess
 from repdiag.encoders.sketch import is_computed
+from repdiag.encoders.wanted import Wanted
 from repdiag.errors import CheckpointError
 
 
@@ -121,7 +122,7 @@ def inspect(path: str | Path, *, key: str | None = None, prefix: str | None = No
     method = guess([*shapes, *layout.keys])
     found, problem = None, None
     if not layout.program:
-        wanted = recipe.Wanted(str(path), key, prefix, method.hints if method else Hints())
+        wanted = Wanted(str(path), key, prefix, method.hints if method else Hints())
         try:
             fit = _fit(layout, shapes, wanted)
             found = _describe(fit, layout, str(path))
@@ -130,15 +131,15 @@ def inspect(path: str | Path, *, key: str | None = None, prefix: str | None = No
     return Inspection(str(path), layout, method, found, problem)
 
 
-def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: recipe.Wanted) -> recipe.Fit:
+def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) -> finding.Fit:
     """As `load_encoder` finds it, the architecture that the file names included."""
     said = layout.metadata.get("repdiag.architecture")
-    if said in recipe.FROM_SHAPES:
-        return recipe.given(said, shapes, wanted)
-    return recipe.find(shapes, wanted)
+    if said in finding.FROM_SHAPES:
+        return finding.given(said, shapes, wanted)
+    return finding.find(shapes, wanted)
 
 
-def _describe(fit: recipe.Fit, layout: Layout, where: str) -> Found:
+def _describe(fit: finding.Fit, layout: Layout, where: str) -> Found:
     sources = fit.view.sources
 
     def same(a: str, b: str) -> bool:

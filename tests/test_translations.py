@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repdiag.encoders import recipe, zoo
+from repdiag.encoders import finding, zoo
 from repdiag.encoders.sketch import required
 from repdiag.encoders.translations import (
     Shape,
@@ -29,6 +29,7 @@ from repdiag.encoders.translations import (
     views,
     xcit,
 )
+from repdiag.encoders.wanted import Wanted
 from repdiag.errors import CheckpointError
 
 Shapes = dict[str, Shape]
@@ -138,7 +139,7 @@ def test_released_networks_are_recognized_at_full_size(name: str, released: Call
     """From names and shapes alone, up to the seven billion parameters of DINOv3."""
     prefix = "teacher.backbone."
     shapes = {prefix + n: s for n, s in released(name).items()} | {"teacher.dino_head.mlp.0.weight": (64, 64)}
-    fit = recipe.find(shapes, recipe.Wanted("a.pth"))
+    fit = finding.find(shapes, Wanted("a.pth"))
     assert fit.recipe.name == f"timm:{name}"
     assert fit.prefixes == (prefix,)
 
@@ -369,6 +370,6 @@ def test_translations_build_on_one_another() -> None:
         (f"blocks.{int(n.split('.')[1]) // 10}.{n[7:]}" if n.startswith("blocks.") else n): s
         for n, s in released_dinov2("vit_giant_patch14_reg4_dinov2").items()
     }
-    fit = recipe.find({f"teacher.backbone.{n}": s for n, s in shapes.items()}, recipe.Wanted("a.pth"))
+    fit = finding.find({f"teacher.backbone.{n}": s for n, s in shapes.items()}, Wanted("a.pth"))
     assert fit.recipe.name == "timm:vit_giant_patch14_reg4_dinov2"
     assert fit.view.translations == (block_chunks.NAME, dinov2.NAME)

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from repdiag.checkpoints import Checkpoint, read_checkpoint
-from repdiag.encoders import huggingface, methods, prefixes, recipe, weights, zoo
+from repdiag.encoders import finding, huggingface, methods, prefixes, recipe, weights, zoo
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.hints import BY_USER, Hint, Hints, by_user
 from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
 from repdiag.encoders.sketch import is_computed
 from repdiag.encoders.translations import View
 from repdiag.encoders.types import Encoder, Loading
+from repdiag.encoders.wanted import Wanted
 from repdiag.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
 
@@ -76,7 +77,7 @@ def load_encoder(
         hints = by_user(stem_padding, max_pool, heads)
     except ValueError as error:
         raise UsageError(f"The network makes no sense: {error}") from error
-    wanted = recipe.Wanted(model, key, prefix, hints)
+    wanted = Wanted(model, key, prefix, hints)
     checkpoint = _read(model, trust_pickle)
     if arch is None and huggingface.is_saved(checkpoint):
         return huggingface.load_saved(model, checkpoint, wishes, **choices)
@@ -98,7 +99,7 @@ def _said_architecture(checkpoint: Checkpoint) -> tuple[str | None, Checkpoint]:
     The file's word is a hint (the tensors must fit all the same) and never a path of code to run.
     """
     said = checkpoint.metadata.get("repdiag.architecture")
-    if said is None or said in recipe.FROM_SHAPES:
+    if said is None or said in finding.FROM_SHAPES:
         return said, checkpoint
     try:
         zoo.split(said)
@@ -164,7 +165,7 @@ def _named(model: str, pretrained: bool, wishes: Mapping[str, Any], choices: Map
 def _network(
     checkpoint: Checkpoint,
     arch: str | None,
-    wanted: recipe.Wanted,
+    wanted: Wanted,
     wishes: Mapping[str, Any],
     choices: Mapping[str, Any],
 ) -> Encoder:
@@ -176,7 +177,7 @@ def _network(
     if guessed is not None:
         wanted = dataclasses.replace(wanted, hints=wanted.hints.over(guessed.hints))
     try:
-        fit = recipe.find(shapes, wanted) if arch is None else recipe.given(arch, shapes, wanted)
+        fit = finding.find(shapes, wanted) if arch is None else finding.given(arch, shapes, wanted)
     except CheckpointError as error:
         modules = [name for name in checkpoint.stubbed if name.startswith("torch.nn.modules.")]
         if not modules:
@@ -256,7 +257,7 @@ def _resized(network: nn.Module, known: Preprocessing, wishes: Mapping[str, Any]
     return (f"position embeddings for {known.size} pixels were resampled (bicubic) to {size}",)
 
 
-def _account(checkpoint: Checkpoint, network: nn.Module, fit: recipe.Fit, start: str) -> Loading:
+def _account(checkpoint: Checkpoint, network: nn.Module, fit: finding.Fit, start: str) -> Loading:
     """What became of every tensor of the file."""
     state = network.state_dict()
     sources = fit.view.sources
