@@ -395,6 +395,19 @@ def test_a_program_has_no_weights_to_be_named(written: dict[str, Exported], tmp_
         export(again(done), tmp_path / "a.safetensors")
 
 
+def test_weights_cannot_tell_which_features_were_chosen(tmp_path: Path) -> None:
+    """A program can."""
+    with pytest.raises(UsageError, match=r"backbone alone, not its projector.*a program"):
+        export(SIMCLR, tmp_path / "a.safetensors", layer="layer1,projector")
+    chosen = load_encoder(str(SIMCLR), layer="projector")
+    with pytest.raises(UsageError, match="not the choice of features"):
+        export(chosen, tmp_path / "a.safetensors")
+    assert left(tmp_path) == []
+    done = export(chosen, tmp_path / "a.ts")
+    x = images(chosen)
+    assert torch.equal(run(again(done).module, x), run(chosen.module, x))
+
+
 def test_onnx_without_its_libraries_names_the_command(
     simclr: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,6 +439,8 @@ def test_the_command_says_what_was_verified_and_the_file_scores(cli: Run, tmp_pa
 
 
 def test_json_is_the_description(cli: Run, tmp_path: Path) -> None:
-    said = cli("export", SIMCLR, tmp_path / "a.pt2", "--json", "--with-normalization").stdout
+    options = ("--json", "--with-normalization", "--layer", "layer1,layer2")
+    said = cli("export", SIMCLR, tmp_path / "a.pt2", *options).stdout
     assert json.loads(said) == json.loads((tmp_path / "a.pt2.json").read_text())
     assert json.loads(said)["input"].endswith("values in [0, 1]")
+    assert json.loads(said)["output"] == "(B, 48) float32"

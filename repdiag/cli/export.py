@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repdiag.cli.options import LoadingOptions, grouped
+from repdiag.cli.options.features import FeatureOptions
 
 if TYPE_CHECKING:
     from repdiag.exporting import Exported
@@ -38,6 +39,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the description as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
     loading: LoadingOptions,
+    features: FeatureOptions,
 ) -> None:
     """Write the backbone alone as safetensors, TorchScript, torch.export or ONNX, verified.
 
@@ -50,7 +52,13 @@ def command(
 
     try:
         done = export(
-            model, out, kind, with_normalization=with_normalization, force=force, **loading.keywords()
+            model,
+            out,
+            kind,
+            with_normalization=with_normalization,
+            force=force,
+            **loading.keywords(),
+            **features.keywords(),
         )
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; nothing was written") from None

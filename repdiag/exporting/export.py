@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from repdiag.encoders import Encoder, Preprocessing, load_encoder
+from repdiag.encoders.features import PROJECTOR
+from repdiag.encoders.taps import Tapped
 from repdiag.errors import OutputError, RepdiagError, UsageError
 from repdiag.exporting import check, formats, networks, onnx_file, programs, safetensors_file
 from repdiag.exporting.description import Exported, Source, packed, source_of
@@ -50,6 +52,8 @@ def export(
         onnx_file.check_installed()
     if with_normalization and kind == "safetensors":
         raise UsageError("--with-normalization goes with a program; safetensors holds weights only")
+    if kind == "safetensors":
+        _weights_suffice(encoder, loading)
     if isinstance(encoder, Encoder):
         if loading:
             raise UsageError(f"{', '.join(loading)} tell how to load a file, but an encoder was given")
@@ -86,6 +90,21 @@ def export(
         text = json.dumps(exported.describe(), indent=2, ensure_ascii=False, allow_nan=False)
         described.write_text(text + "\n", encoding="utf-8")
     return exported
+
+
+def _weights_suffice(encoder: Encoder | str | Path, loading: Mapping[str, Any]) -> None:
+    """Raises UsageError when the backbone's weights, which is all a safetensors file gets, cannot tell the rest."""
+    layers = loading.get("layer") or ()
+    names = layers.split(",") if isinstance(layers, str) else layers
+    if any(name.strip() == PROJECTOR for name in names):
+        raise UsageError(
+            "safetensors gets the backbone alone, not its projector", do="Choose another --format: a program"
+        )
+    if isinstance(encoder, Encoder) and isinstance(encoder.module, Tapped):
+        raise UsageError(
+            "safetensors gets the weights, not the choice of features",
+            do="Give the file's name with layer=, pool= and l2=, or another format: a program",
+        )
 
 
 def _free(out: Path, beside: Path, force: bool) -> None:
@@ -162,7 +181,7 @@ def _verify(
         return {}, check.compare(encoder, onnx_file.Session(path), kind, normalizes=with_normalization)
     wanted = _input(encoder.preprocessing, with_normalization)
     shape = {name: wanted[name] for name in FLAGS}
-    choice = {k: v for k, v in loading.items() if k in ("layer", "pool", "l2") and v is not None}
+    choice = {name: loading[name] for name in ("layer", "pool", "l2") if loading.get(name)}
     weights_only = kind == "safetensors"  # a program gives the chosen features by itself
     choice = choice if weights_only else {}
     own = {"arch": encoder.architecture} if weights_only else {}

@@ -94,8 +94,8 @@ def _encoder(
     wishes: Mapping[str, Any],
     choices: Mapping[str, Any],
 ) -> Encoder:
-    built = transformers_model.build(network_class, config, weights.tensors, where)
     size = override(known, **wishes).size
+    built = transformers_model.build(network_class, config, weights.tensors, size, where)
     loading = Loading(
         container=weights.container,
         loaded=built.loaded,

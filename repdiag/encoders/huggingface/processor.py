@@ -121,6 +121,9 @@ def _normalization(
         mean, std, assumed = usual.mean, usual.std, True
     else:
         mean, std = (_per_channel(said[name], channels) for name in ("image_mean", "image_std"))
+        efficient = "EfficientNet" in str(said.get("image_processor_type"))
+        if said.get("include_top", efficient):  # EfficientNet's processor divides by std a second time
+            std = tuple(s * s for s in std)
     if abs(scale - 1) < 1e-6 and not offset:  # 1/255 as decimals
         return mean, std, assumed
     return tuple((m + offset) / scale for m in mean), tuple(s / scale for s in std), assumed

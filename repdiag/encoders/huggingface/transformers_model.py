@@ -128,8 +128,12 @@ def essence(parsed: Any) -> dict[str, Any]:
     }
 
 
-def build(network_class: Any, parsed: Any, tensors: Mapping[str, torch.Tensor], where: str) -> Built:
+def build(
+    network_class: Any, parsed: Any, tensors: Mapping[str, torch.Tensor], size: int, where: str
+) -> Built:
     """The model with the folder's tensors in it; CheckpointError when any that matters is missing or left over.
+
+    It is tried on one image of `size` pixels.
 
     transformers is given the tensors, not the files; it translates the names of its earlier versions.
     """
@@ -158,10 +162,10 @@ def build(network_class: Any, parsed: Any, tensors: Mapping[str, torch.Tensor], 
             where=where,
             do="The config.json belongs to another model; download both from the same place",
         )
-    size, channels = input_of(parsed)
+    made_for, channels = input_of(parsed)
     patch = getattr(parsed, "patch_size", 1)
     patch = int(patch[0] if isinstance(patch, (list, tuple)) else patch)
-    network = Vision(weights.frozen(model), essence(parsed), size, patch)
+    network = Vision(weights.frozen(model), essence(parsed), made_for, patch)
     taken = _choose(network, torch.zeros(1, channels, size, size), where)
     described = json.dumps(network.config, sort_keys=True) + network.takes
     return Built(
@@ -236,7 +240,9 @@ def _choose(network: Vision, image: torch.Tensor, where: str) -> str:
     except Exception as error:  # any model may refuse
         text = (str(error).strip() or type(error).__name__).splitlines()[-1][:200]
         size = "x".join(map(str, image.shape[1:]))
-        raise CheckpointError(f"The model cannot take an image of {size}: {text}", where=where) from error
+        raise CheckpointError(
+            f"The model cannot take an image of {size}: {text}", where=where, do="Set another with --size"
+        ) from error
 
 
 def _masking(network: Vision) -> tuple[str, ...]:
