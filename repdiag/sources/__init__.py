@@ -53,8 +53,8 @@ _KNOWN = (
 def is_embeddings(path: str) -> bool:
     """Whether `path` is a file of ready embeddings (.npz, .npy, .parquet) by its name and, if it exists, content.
 
-    Arrays of three or four axes and tables with bytes or paths of images are images. A damaged file counts as
-    what its name says.
+    Arrays of three or four axes and tables with bytes or paths of images are images. Raises DataError for a
+    damaged file.
     """
     place = Path(path)
     if path.startswith(huggingface.HUB) or not any(form.matches(place) for form in _EMBEDDINGS):

@@ -32,16 +32,33 @@ def matches(path: Path) -> bool:
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a .npy or .npz holds images and not embeddings, as far as the headers in it tell."""
+    """Whether a .npy or .npz holds images and not embeddings, as far as the headers in it tell.
+
+    Raises DataError when it is damaged.
+    """
     if path.suffix.lower() not in {".npz", ".npy"} or not path.is_file():
         return False
     try:
         shapes = _shapes(path)
-    except Exception:  # damaged: reading it in earnest says how
+    except Exception:  # numpy's header parser and zipfile raise nearly anything on damaged data
+        _say_why(path)
         return False
     if any(name in FEATURES and len(shape) == 2 for name, (shape, _) in shapes.items()):
         return False
     return bool(_image_names(shapes))
+
+
+def _say_why(path: Path) -> None:
+    """Raise DataError with what is wrong with a file whose headers cannot be read."""
+    try:
+        if path.suffix.lower() == ".npy":
+            open_npy(path)
+        else:
+            open_npz(path, ())
+    except DataError:
+        raise
+    except Exception as error:  # as above
+        raise refusal(path, error) from error
 
 
 def _image_names(shapes: Shapes) -> dict[str, str]:

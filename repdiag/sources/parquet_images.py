@@ -24,7 +24,10 @@ def matches(path: Path) -> bool:
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a parquet file holds images or their paths, and not embeddings, as far as its schema tells."""
+    """Whether a parquet file holds images or their paths, and not embeddings, as far as its schema tells.
+
+    Raises DataError when it is damaged.
+    """
     if path.suffix.lower() not in ENDINGS or not path.is_file():
         return False
     import pyarrow as pa
@@ -42,8 +45,8 @@ def holds_images(path: Path) -> bool:
         with pq.ParquetFile(path) as file:
             first = next((batch for batch in file.iter_batches(1, columns=[paths])), None)
             return first is not None and is_image(str(first.column(0)[0].as_py()))
-    except (pa.ArrowException, OSError, ValueError):
-        return False  # reading it in earnest says what is wrong
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise records.damaged("parquet", path, error) from error
 
 
 def _has_features(schema: Any) -> bool:
