@@ -46,11 +46,14 @@ def vit(**options: object) -> nn.Module:
 
 
 def resnet(library: str = "timm") -> nn.Module:
+    """One block per stage; both libraries call its tensors the same."""
     torch.manual_seed(0)
     if library == "timm":
-        network: nn.Module = timm.create_model("resnet18", num_classes=0)
+        from timm.models.resnet import BasicBlock, ResNet
+
+        network: nn.Module = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0)
         return network.eval()
-    network = torchvision.models.resnet18()
+    network = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
     network.fc = nn.Identity()
     return network.eval()
 

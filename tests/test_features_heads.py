@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightly.models.modules import heads as lightly_heads
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from repdiag.encoders import load_encoder
 from repdiag.encoders.heads import read_projector, require_projector
@@ -197,7 +197,7 @@ def test_a_projector_of_nan_is_a_damaged_checkpoint() -> None:
 
 def backbone(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    network = resnet18()
+    network = ResNet(BasicBlock, [1, 1, 1, 1])
     network.fc = nn.Identity()
     return network.eval()
 
