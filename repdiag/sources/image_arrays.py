@@ -40,25 +40,25 @@ def holds_images(path: Path) -> bool:
         return False
     try:
         shapes = _shapes(path)
-    except Exception:  # numpy's header parser and zipfile raise nearly anything on damaged data
-        _say_why(path)
-        return False
+    except Exception as error:  # numpy's header parser and zipfile raise nearly anything on damaged data
+        raise _why(path, error) from error
     if any(name in FEATURES and len(shape) == 2 for name, (shape, _) in shapes.items()):
         return False
     return bool(_image_names(shapes))
 
 
-def _say_why(path: Path) -> None:
-    """Raise DataError with what is wrong with a file whose headers cannot be read."""
+def _why(path: Path, error: Exception) -> DataError:
+    """What is wrong with a file whose headers cannot be read: numpy may know it by another name."""
     try:
         if path.suffix.lower() == ".npy":
             open_npy(path)
         else:
             open_npz(path, ())
-    except DataError:
-        raise
-    except Exception as error:  # as above
-        raise refusal(path, error) from error
+    except DataError as known:
+        return known
+    except Exception as other:  # as above
+        return refusal(path, other)
+    return refusal(path, error)
 
 
 def _image_names(shapes: Shapes) -> dict[str, str]:

@@ -19,7 +19,7 @@ from repdiag.errors import DataError
 
 _KINDS = frozenset("biuf")
 _DEEPEST = 20
-_MOST_VALUES = 10_000_000
+_MOST_VALUES = 1_000_000
 """A list may hold itself many times over; what it would grow to is counted, not made."""
 
 
@@ -141,7 +141,9 @@ class _Plain:
             return {self.of(key, depth + 1): self.of(each, depth + 1) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self.of(each, depth + 1) for each in value]
-        if value is None or isinstance(value, bool | int | float | str | bytes):
+        if isinstance(value, bytes):  # written by Python 3 for Python 2, or of keys that came as bytes
+            return value.decode("latin-1")
+        if value is None or isinstance(value, bool | int | float | str):
             return value
         raise pickle.UnpicklingError("something else than data")
 
