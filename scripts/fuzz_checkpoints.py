@@ -317,20 +317,16 @@ def work(canary: str) -> None:
 
 
 def compare(whole: Any, found: Any) -> str:
-    """Whether the weights are those of the undamaged file."""
+    """Whether the weights are those of the undamaged file, and whether a warning says that they may not be."""
     import torch
 
-    if set(found.warnings) - set(whole.warnings if whole else ()):
-        return "warned"
     if whole is None or list(found.tensors) != list(whole.tensors):
         return "other weights"
-    same = all(
-        t.dtype == whole.tensors[n].dtype
-        and t.shape == whole.tensors[n].shape
-        and torch.equal(t, whole.tensors[n])
-        for n, t in found.tensors.items()
-    )
-    return "equal" if same else "other weights"
+    for name, tensor in found.tensors.items():
+        other = whole.tensors[name]
+        if (tensor.dtype, tensor.shape) != (other.dtype, other.shape) or not torch.equal(tensor, other):
+            return "other weights"
+    return "warned" if set(found.warnings) - set(whole.warnings) else "equal"
 
 
 class Worker:

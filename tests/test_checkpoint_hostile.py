@@ -333,6 +333,7 @@ ZIPS: dict[str, Callable[[bytes], bytes]] = {
     "a 64-bit size without one": lambda d: _field(d, 24, "<I", 0xFFFFFFFF),
     "a place beyond the end": lambda d: _field(d, 42, "<I", 0x7FFFFFFF),
     "two records in one place": lambda d: _field(d, 42, "<I", 40),
+    "a folder with content": lambda d: _field(d, 38, "<I", 0x10),
     "an unknown packing": lambda d: _field(d, 10, "<H", 12),
     "an encrypted record": lambda d: _field(d, 8, "<H", 1),
     "a name beyond the directory": lambda d: _field(d, 28, "<H", 0xFFFF),
@@ -554,3 +555,26 @@ def test_every_refusal_is_a_sentence_for_people(tmp_path: Path) -> None:
     assert text.startswith("The description of the tensor 'w' is malformed: a size, stride or offset")
     assert str(path) in text
     assert "Error" not in text
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["TorchScript", "torch.export"])
+def test_weights_that_torch_reads_differently_are_refused(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch takes a record that is marked as a folder for read and leaves whatever was in memory as weights.
+
+    The mark itself is refused; here that check is off, to see that the next one, of the numbers, holds.
+    """
+    network, path = nn.Conv2d(3, 4, 3).eval(), tmp_path / "a.pt2"
+    if form == "TorchScript":
+        torch.jit.script(network).save(str(path))
+    else:
+        torch.export.save(torch.export.export(network, (torch.randn(1, 3, 4, 4),)), path)
+    assert len(read_checkpoint(path).tensors) == 2
+    path.write_bytes(_field(path.read_bytes(), 38, "<I", 0x10))
+    with pytest.raises(CheckpointError, match="folder with content"):
+        read_checkpoint(path)
+    monkeypatch.setattr("repdiag.checkpoints.zips.FOLDER", 0)
+    with pytest.raises(CheckpointError, match="torch reads other numbers for 'weight'"):
+        read_checkpoint(path)

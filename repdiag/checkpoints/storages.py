@@ -134,6 +134,27 @@ def build(refs: Mapping[str, TensorRef], storages: Storages, where: str) -> dict
     return result
 
 
+def refuse_difference(found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raises CheckpointError unless torch's own reader found what repdiag did: it reads archives differently."""
+    if set(found) != set(own):
+        raise damaged("torch finds other tensors in it than it describes", path)
+    for name, tensor in own.items():
+        if not same_bits(found[name], tensor):
+            raise damaged(f"torch reads other numbers for '{name}' than there are", path)
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are equal to the bit: NaN is NaN here, and -0 is not 0."""
+    import torch
+
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    if one.is_quantized:
+        one, other = one.int_repr(), other.int_repr()
+    flat = (t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (one, other))
+    return torch.equal(*flat)
+
+
 def _tensor(ref: TensorRef, storages: Storages) -> torch.Tensor:
     import torch
 

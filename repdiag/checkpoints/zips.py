@@ -22,6 +22,7 @@ MAX_DIRECTORY = 1 << 26
 MAX_RATIO = 20  # weights hardly shrink at all
 SPARE = 1 << 26  # that any archive may unpack to
 BLOCK = 1 << 22
+FOLDER = 0x10  # of the attributes: torch's reader then leaves the memory as it finds it, and says nothing
 
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
@@ -253,6 +254,8 @@ def _entries(directory: bytes, count: int, end: int) -> list[Record]:
         name = _decoded(raw)
         if flags & 1:
             raise ZipDamage(f"the record {name} is encrypted")
+        if size and (name.endswith("/") or fields[15] & FOLDER):
+            raise ZipDamage(f"the record {name} is a folder with content")
         if method not in (0, 8) or (method == 0 and packed != size):
             raise ZipDamage(f"the record {name} is packed in an unusual way")
         if header + _LOCAL.size + named + packed > end:

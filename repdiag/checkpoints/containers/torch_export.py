@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from repdiag.checkpoints import export_check
 from repdiag.checkpoints.checkpoint import CONTAINERS, Contents, Outline, Source, TensorInfo
 from repdiag.checkpoints.pickles import MAX_PICKLE, Machine
-from repdiag.checkpoints.storages import ZippedStorages
+from repdiag.checkpoints.storages import ZippedStorages, build, refuse_difference
 from repdiag.checkpoints.tensor_refs import Malformed, TensorRef, checked
 from repdiag.checkpoints.torch_pickles import refuse_hostile
 from repdiag.checkpoints.tree import same
@@ -48,6 +48,16 @@ class TorchExport:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`; UnsafeCheckpointError when the archive is more than a graph and tensors."""
+        refs, _, shape = self._survey(source)
+        return Outline(
+            tensors={name: TensorInfo(ref.shape, ref.dtype) for name, ref in refs.items()},
+            metadata={"input_shape": shape} if shape else {},
+            program=True,
+            aliases=same(refs),
+        )
+
+    def _survey(self, source: Source) -> tuple[dict[str, TensorRef], ZippedStorages, str | None]:
+        """The state's tensors, where they are, and the input's shape, after all checks."""
         archive, where = source.archive, source.where
         assert archive is not None
         if OLD in archive.records:
@@ -67,17 +77,12 @@ class TorchExport:
         constants = _payload(archive, f"{folder}/data/constants/", f"{model}_constants_config.json")
         refs = _payload(archive, f"{folder}/data/weights/", f"{model}_weights_config.json")
         ZippedStorages(archive, f"{folder}/data/", "constants/").check(constants)
-        ZippedStorages(archive, f"{folder}/data/", "weights/").check(refs)
+        zipped = ZippedStorages(archive, f"{folder}/data/", "weights/")
+        zipped.check(refs)
         for record in archive.records:
             if record.endswith(".pt"):
                 _check_pickle(archive, record, where)
-        shape = _told_shape(json.loads(archive.read(graphs[0], export_check.MAX_JSON)))
-        return Outline(
-            tensors={name: TensorInfo(ref.shape, ref.dtype) for name, ref in refs.items()},
-            metadata={"input_shape": shape} if shape else {},
-            program=True,
-            aliases=same(refs),
-        )
+        return refs, zipped, _told_shape(json.loads(archive.read(graphs[0], export_check.MAX_JSON)))
 
     def read(self, source: Source, *, trust_pickle: bool) -> Contents:
         """See `Container.read`."""
@@ -85,7 +90,7 @@ class TorchExport:
 
         from repdiag.checkpoints.program import Program
 
-        told = self.outline(source)
+        refs, zipped, _ = self._survey(source)
         assert source.archive is not None
         notes = source.archive.verify()
         with load_errors(source.where), _weights_only(), _quiet():
@@ -96,8 +101,7 @@ class TorchExport:
             )  # guards are code in strings
             module = program.module(**options)
             tensors = {name: value.detach() for name, value in program.state_dict.items()}
-        if {name: (tuple(t.shape), str(t.dtype)[6:]) for name, t in tensors.items()} != dict(told.tensors):
-            raise damaged("torch finds other tensors in it than it describes", source.path)
+        refuse_difference(tensors, build(refs, zipped, source.where), source.path)
         shape = _input_shape(program)
         metadata = {"input_shape": ",".join(map(str, shape))}
         whole = Program(module, shape[0] if isinstance(shape[0], int) else None)

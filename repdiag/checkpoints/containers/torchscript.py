@@ -9,12 +9,12 @@ from typing import Any
 from repdiag.checkpoints.checkpoint import CONTAINERS, Contents, Outline, Source
 from repdiag.checkpoints.pickle_values import Object
 from repdiag.checkpoints.pickles import MAX_PICKLE, Machine
-from repdiag.checkpoints.storages import ZippedStorages
+from repdiag.checkpoints.storages import ZippedStorages, build, refuse_difference
 from repdiag.checkpoints.tensor_refs import Malformed, TensorRef, tensor
 from repdiag.checkpoints.torch_pickles import refuse_hostile
 from repdiag.checkpoints.tree import MAX_DEPTH, MAX_TENSORS, same
 from repdiag.checkpoints.trusted import load_errors
-from repdiag.checkpoints.zips import Archive, damaged
+from repdiag.checkpoints.zips import Archive
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 
 MAX_SOURCE = 1 << 26
@@ -37,13 +37,7 @@ class TorchScript:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`; UnsafeCheckpointError when the program reads or writes files."""
-        assert source.archive is not None
-        archive, where = source.archive, source.where
-        archive.refuse_lookalikes()
-        classes = _classes(archive, where)
-        machine, root = _follow(archive, "data", where)
-        _follow(archive, "constants", where)
-        refs = _tensors(root, classes, where)
+        refs, _, machine = self._survey(source)
         return Outline(
             tensors={name: ref.info for name, ref in refs.items()},
             globals=tuple(str(name) for name in machine.globals),
@@ -51,19 +45,28 @@ class TorchScript:
             aliases=same(refs),
         )
 
+    def _survey(self, source: Source) -> tuple[dict[str, TensorRef], ZippedStorages, Machine]:
+        """The state's tensors and where they are, after all checks."""
+        assert source.archive is not None
+        archive, where = source.archive, source.where
+        archive.refuse_lookalikes()
+        classes = _classes(archive, where)
+        machine, root, zipped = _follow(archive, "data", where)
+        _follow(archive, "constants", where)
+        return _tensors(root, classes, where), zipped, machine
+
     def read(self, source: Source, *, trust_pickle: bool) -> Contents:
         """See `Container.read`."""
         import torch
 
         assert source.archive is not None
         notes = source.archive.verify()
-        told = self.outline(source)
+        refs, zipped, _ = self._survey(source)
         with load_errors(source.where), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = torch.jit.load(str(source.path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
             tensors = {name: value.detach() for name, value in module.state_dict().items()}
-        if {name: (tuple(t.shape), str(t.dtype)[6:]) for name, t in tensors.items()} != dict(told.tensors):
-            raise damaged("torch finds other tensors in it than it describes", source.path)
+        refuse_difference(tensors, build(refs, zipped, source.where), source.path)
         return Contents(tensors, {}, module, (), notes)
 
 
@@ -74,15 +77,16 @@ def _record(archive: Archive, inner: str, where: str) -> str:
     return found[0]
 
 
-def _follow(archive: Archive, folder: str, where: str) -> tuple[Machine, Any]:
-    """The machine that followed one of the archive's pickles (data or constants), and its result."""
+def _follow(archive: Archive, folder: str, where: str) -> tuple[Machine, Any, ZippedStorages]:
+    """The machine that followed one of the archive's pickles (data or constants), its result, its storages."""
     inner = f"{folder}.pkl"
     name = _record(archive, inner, where)
     machine = Machine(archive.read(name, MAX_PICKLE), where)
     root = machine.load()
     refuse_hostile(machine)
-    ZippedStorages(archive, name.removesuffix(inner), f"{folder}/").check_all(machine)
-    return machine, root
+    zipped = ZippedStorages(archive, name.removesuffix(inner), f"{folder}/")
+    zipped.check_all(machine)
+    return machine, root, zipped
 
 
 def _classes(archive: Archive, where: str) -> dict[str, tuple[str, ...]]:
