@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE / "tests"))
 
 
 def main() -> int:
-    """Measure and write; 1 when a layout is unknown."""
+    """Measure and write; 1 when a layout is unknown or does not give its source's features."""
     from layouts import ALL, table
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -25,11 +25,20 @@ def main() -> int:
         print(f"There is no layout {', '.join(sorted(unknown))}", file=sys.stderr)
         return 1
     rows = table.committed_rows() if only is not None else {}
+    wrong = 0
     for name, layout in ALL.items():
         if only is None or name in only:
             with tempfile.TemporaryDirectory() as folder:
-                rows[name] = table.load(layout, Path(folder)).row
+                loaded = table.load(layout, Path(folder))
+            rows[name] = loaded.row
+            wrong += loaded.features == "different"
             print(rows[name], file=sys.stderr)
+    if wrong:
+        print(
+            f"{wrong} layout(s) give other features than their source: the page is left as it was",
+            file=sys.stderr,
+        )
+        return 1
     table.PAGE.write_text(table.page(rows[name] for name in ALL), encoding="utf-8")
     return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
+from layouts.resnets import Widened
 from torch import Tensor
 
 from repdiag.encoders import finding, zoo
@@ -142,6 +143,15 @@ def test_released_networks_are_recognized_at_full_size(name: str, released: Call
     fit = finding.find(shapes, Wanted("a.pth"))
     assert fit.recipe.name == f"timm:{name}"
     assert fit.prefixes == (prefix,)
+
+
+@pytest.mark.parametrize(("widen", "widths"), [(2, "128-256-512-1024"), (4, "256-512-1024-2048")])
+def test_wide_resnets_are_recognized_at_full_size(widen: int, widths: str) -> None:
+    """SwAV's, VICReg's and SimCLR's w2 and w4; torchvision's wide_resnet50_2 is wide inside its blocks only."""
+    with torch.device("meta"):
+        shapes = {f"module.{n}": s for n, s in required(Widened(widen, [3, 4, 6, 3]).state_dict()).items()}
+    fit = finding.find(shapes, Wanted("a.pth"))
+    assert fit.recipe.name == f"resnet50 (bottleneck, {widths})"
 
 
 # --------------------------------------------------------------------------------------------- one by one

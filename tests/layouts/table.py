@@ -42,6 +42,13 @@ class Loaded:
     difference: float
 
     @property
+    def features(self) -> str:
+        """How the features compare, in words that do not depend on the machine."""
+        if self.difference <= self.case.tolerance:
+            return f"within {self.case.tolerance:g}" if self.case.tolerance else "bit-equal"
+        return "different"
+
+    @property
     def row(self) -> str:
         """The layout's line in the table."""
         loading = self.encoder.loading
@@ -52,7 +59,7 @@ class Loaded:
             self.encoder.architecture,
             str(loading.loaded),
             str(len(loading.dropped) + len(loading.ignored)),
-            "bit-equal" if self.difference == 0 else f"within {self.case.tolerance:g}",
+            self.features,
         )
         return "| " + " | ".join(cells) + " |"
 
