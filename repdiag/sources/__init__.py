@@ -56,10 +56,15 @@ def is_embeddings(path: str) -> bool:
     Arrays of three or four axes and tables with bytes or paths of images are images. Raises DataError for a
     damaged file.
     """
-    place = Path(path)
+    place = _place(path)
     if path.startswith(huggingface.HUB) or not any(form.matches(place) for form in _EMBEDDINGS):
         return False
-    return not (_is_folder(place) or image_arrays.holds_images(place) or parquet_images.holds_images(place))
+    try:
+        if place.is_dir():
+            return False
+    except (OSError, ValueError):  # a name that no file can have: what opens it says so
+        return True
+    return not (image_arrays.holds_images(place) or parquet_images.holds_images(place))
 
 
 def open_source(
@@ -102,9 +107,8 @@ def open_source(
 def _open(path: str, how: How) -> Images:
     if path.startswith(huggingface.HUB):
         return huggingface.read_hub(path, how)
-    pattern = Path(path).expanduser() if "{" in path and not path.startswith("~") else Path(path)
-    if "{" in path and shards.matches(pattern):
-        return shards.read(pattern, name=path, how=how)
+    if "{" in path and shards.matches(_place(path)):
+        return shards.read(_place(path), name=path, how=how)
     place = _existing(path)
     for form in _IMAGES:
         if form.matches(place):
@@ -128,11 +132,11 @@ def read_embeddings(path: str) -> EmbeddingSet:
     raise DataError("This is no file of embeddings", where=path, do="Give a .npz, .npy or .parquet")
 
 
-def _is_folder(path: Path) -> bool:
+def _place(path: str) -> Path:
     try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
+        return Path(path).expanduser()
+    except RuntimeError:  # an unknown ~user
+        return Path(path)
 
 
 def _existing(path: str) -> Path:
