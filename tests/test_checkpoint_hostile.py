@@ -318,7 +318,8 @@ def test_a_safetensors_header_that_lies_is_damaged(
 def _field(data: bytes, offset: int, form: str, value: int) -> bytes:
     """The zip with one field of the first directory entry set."""
     changed = bytearray(data)
-    struct.pack_into(form, changed, data.index(b"PK\x01\x02") + offset, value)
+    (directory,) = struct.unpack_from("<I", data, data.rindex(b"PK\x05\x06") + 16)
+    struct.pack_into(form, changed, directory + offset, value)
     return bytes(changed)
 
 
