@@ -26,7 +26,7 @@ from repdiag.types import EmbeddingSet, Report
 from repdiag.workspace import Workspace
 
 SIMCLR, DIGITS = FIXTURES / "encoders" / "simclr.safetensors", FIXTURES / "digits" / "test"
-FAST = ("--metrics", "knn_accuracy,rankme", "--no-map", "--views", "0")
+FAST = ("--metrics", "rankme,uniformity", "--no-map", "--views", "0", "--unlabeled")
 Outcome = tuple[int, str, str]
 
 
@@ -55,7 +55,8 @@ def request(**more: Any) -> Request:
         str(DIGITS),
         embed=EmbedConfig(device="cpu", views=0),
         use_cache=False,
-        metrics=("knn_accuracy", "rankme"),
+        use_labels=False,
+        metrics=("rankme", "uniformity"),
         draw_map=False,
         **more,
     )
