@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from repdiag import exporting
+from repdiag.cli import main
 from repdiag.encoders import Encoder, load_encoder
 from repdiag.errors import OutputError, RepdiagError, UsageError
 from repdiag.exporting import Exported, check, export, onnx_file, programs, safetensors_file
@@ -377,18 +378,6 @@ def test_a_full_disk_leaves_nothing_behind(suffix: str, simclr: Encoder, tmp_pat
     assert left(tmp_path) == []
 
 
-def test_an_interruption_leaves_nothing_behind(
-    simclr: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(check, "compare", stop)
-    with pytest.raises(KeyboardInterrupt):
-        export(simclr, tmp_path / "a.ts")
-    assert left(tmp_path) == []
-
-
 def test_a_program_has_no_weights_to_be_named(written: dict[str, Exported], tmp_path: Path) -> None:
     done = written["torchscript"]
     with pytest.raises(UsageError, match=r"TorchScript program.*Choose another --format"):
@@ -421,6 +410,15 @@ def test_options_of_loading_do_not_go_with_a_loaded_encoder(simclr: Encoder, tmp
         export(simclr, tmp_path / "a.ts", size=32)
 
 
+@pytest.mark.shared
+def test_a_real_encoder_is_exported_without_flags(shared: Path, tmp_path: Path) -> None:
+    """A network that no library has by name, from a file with a DataParallel prefix."""
+    source = shared / "enc-cifar10-resnet-akamaster" / "resnet20-12fca82f.th"
+    done = export(source, tmp_path / "a.safetensors")
+    assert not done.flags
+    assert again(done).fingerprint == load_encoder(str(source)).fingerprint
+
+
 # --------------------------------------------------------------------------------------------- command line
 
 
@@ -433,14 +431,36 @@ def test_the_command_says_what_was_verified_and_the_file_scores(cli: Run, tmp_pa
     assert command is not None
     plan = cli("score", tmp_path / "a.safetensors", FIXTURES / "digits", "--dry-run", *command[1].split())
     assert "embed" in plan.stdout
-    refused = cli("export", SIMCLR, tmp_path / "a.safetensors", check=6)
-    assert "--force" in refused.stderr
-    assert refused.stdout == ""
 
 
-def test_json_is_the_description(cli: Run, tmp_path: Path) -> None:
+def command(*arguments: object) -> int:
+    """The exit code of the command line, run in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+def test_json_is_the_description(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And --quiet prints nothing."""
     options = ("--json", "--with-normalization", "--layer", "layer1,layer2")
-    said = cli("export", SIMCLR, tmp_path / "a.pt2", *options).stdout
-    assert json.loads(said) == json.loads((tmp_path / "a.pt2.json").read_text())
-    assert json.loads(said)["input"].endswith("values in [0, 1]")
-    assert json.loads(said)["output"] == "(B, 48) float32"
+    assert command("export", SIMCLR, tmp_path / "a.pt2", *options) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == json.loads((tmp_path / "a.pt2.json").read_text())
+    assert said["input"].endswith("values in [0, 1]")
+    assert said["output"] == "(B, 48) float32"
+    assert command("export", SIMCLR, tmp_path / "a.safetensors", "--quiet") == 0
+    assert capsys.readouterr().out == ""
+    assert command("export", SIMCLR, tmp_path / "a.safetensors") == 6
+    assert "--force" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_that_nothing_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "compare", stop)
+    assert command("export", SIMCLR, tmp_path / "a.safetensors") == 130
+    assert "Interrupted; nothing was written" in capsys.readouterr().err
+    assert left(tmp_path) == []
