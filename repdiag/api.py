@@ -79,9 +79,10 @@ def embed(
     and `pool` choose features, as for `load_encoder`; `l2` gives rows unit length.
 
     `device` and `precision` as in `EmbedConfig`; a module stays on its own device. `views` augmentations of
-    `view_samples` samples are embedded too, of tensors by `view_transform` (tensor to tensor). `cache` None
-    keeps embeddings when model and data are paths, True always, False never, a path there.
-    `options` are further keywords of `load_encoder` and, for a path, of `open_source`.
+    `view_samples` samples are embedded too, by `view_transform` (of one tensor a tensor, of a PIL image either)
+    or, of images, as files are augmented. `cache` None keeps embeddings when model and data are paths, True
+    always, False never, a path there. `options` are further keywords of `load_encoder` and, for a path, of
+    `open_source`.
 
     Raises UsageError where model and data do not go together, else as `load_encoder` and the extraction do.
     """
@@ -138,8 +139,11 @@ def score(
 
     Raises what `embed` raises, UsageError for an unknown metric, OutputError when `out` cannot be written.
     """
+    stated = locals()
     if isinstance(model, Request):
-        if data is not None or options or metrics:
+        defaults = (score.__kwdefaults__ or {}).items()
+        changed = [n for n, value in defaults if n not in ("out", "progress") and stated[n] is not value]
+        if data is not None or options or changed:
             raise UsageError("A Request says everything itself", do="Give it alone, with progress= and out=")
         report = run(make_plan(model), progress)
     else:

@@ -37,6 +37,14 @@ def test_score_takes_a_request_and_returns_a_report_that_can_be_written(tmp_path
     assert all(t.startswith(b"\xff\xd8") for t in report.thumbnails.values())
 
 
+def test_a_request_says_everything_itself() -> None:
+    request = repdiag.Request("-", blobs(), config=FAST, metrics=("rankme",), draw_map=False)
+    assert repdiag.score(request).value("rankme") is not None
+    for more in ({"seed": 3}, {"folds": 3}, {"data": blobs()}, {"metrics": ["cdnv"]}):
+        with pytest.raises(UsageError, match="A Request says everything itself"):
+            repdiag.score(request, **more)
+
+
 def test_diagnose_takes_arrays() -> None:
     report = repdiag.diagnose(blobs(), FAST, draw_map=False)
     assert len(report.samples) == 240

@@ -129,12 +129,20 @@ def test_gray_transparent_and_rotated_pictures_in_memory_are_seen_as_in_files() 
     np.testing.assert_allclose(found[1:], 1, atol=0.01)
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """As a memory map of a file of another machine is."""
+    array = array.astype(">f4")
+    array.flags.writeable = False
+    return array
+
+
 def test_batches_of_every_usual_kind_are_understood() -> None:
     x, y = INPUTS, torch.from_numpy(LABELS)
     plain = repdiag.embed(net(), x).features
     split = [(x[:16], y[:16]), (x[16:], y[16:])]
     kinds: dict[str, Any] = {
-        "arrays": x.numpy(),
+        "arrays": read_only(x.numpy()),
+        "float64": x.double(),
         "only inputs": DataLoader(TensorDataset(x), 16),
         "pairs": DataLoader(TensorDataset(x, y), 16),
         "columns of labels": [(a, b[:, None]) for a, b in split].__iter__(),
@@ -146,7 +154,7 @@ def test_batches_of_every_usual_kind_are_understood() -> None:
     for kind, data in kinds.items():
         found = repdiag.embed(net(), data)
         np.testing.assert_allclose(found.features, plain, rtol=1e-5, atol=1e-6, err_msg=kind)
-        assert (found.labels is None) == (kind in ("arrays", "only inputs")), kind
+        assert (found.labels is None) == (kind in ("arrays", "float64", "only inputs")), kind
         if found.labels is not None:
             assert found.labels.tolist() == LABELS.tolist(), kind
 
@@ -166,7 +174,7 @@ def test_a_hugging_face_data_set_is_a_data_set() -> None:
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])}
     )
     data = datasets.Dataset.from_dict({"image": IMAGES, "label": LABELS}, features=features)
-    found = repdiag.embed(net(), data, preprocessing=HOW, class_names=["a", "b", "c"])
+    found = repdiag.embed(net(), data, preprocessing=HOW)
     np.testing.assert_allclose(found.features, expected(), rtol=0, atol=0.02)
     assert found.class_names == ("a", "b", "c")
 
@@ -382,6 +390,7 @@ def test_unreadable_files_of_a_list_are_left_out_and_named(tmp_path: Path) -> No
         ("net", str(FIXTURES / "digits"), {"labels": LABELS}, "A path brings its own labels"),
         ("net", str(FIXTURES / "digits"), {"is_train": LABELS}, "for data in memory, not for a path"),
         ("no/such/file.pt", INPUTS, {}, "no such file"),
+        (len, INPUTS, {}, "cannot run a model of type builtin_function_or_method"),
     ],
 )
 def test_keywords_that_do_not_go_together_are_refused(model: Any, data: Any, more: Any, said: str) -> None:
@@ -438,6 +447,21 @@ def test_a_checkpoint_takes_what_a_module_takes(tmp_path: Path) -> None:
         assert one.views is not None
         assert other.views is not None
         np.testing.assert_allclose(one.views.features, other.views.features, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_takes_inputs_of_any_float_type_and_views_by_a_function() -> None:
+    path = FIXTURES / "encoders" / "simclr.safetensors"
+    x = torch.rand(6, 3, 16, 16) * 2 - 1
+    one = repdiag.embed(path, x, views=1, view_transform=lambda t: t.flip(-1))
+    two = repdiag.embed(path, x.double().numpy())
+    np.testing.assert_array_equal(one.features, two.features)
+    folder = FIXTURES / "digits/test/3"
+    same = repdiag.embed(path, folder, views=1, view_transform=lambda image: image)
+    assert same.views is not None
+    np.testing.assert_array_equal(same.views.features[0], same.features[same.views.rows])
+    np.testing.assert_allclose(
+        same.features, repdiag.embed(path, folder, cache=False).features, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_cache_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from repdiag.encoders import preprocessing, weights
 from repdiag.encoders.input import Preprocessing
 from repdiag.encoders.types import Encoder, Loading
 from repdiag.encoders.untouched import eager
-from repdiag.errors import UsageError
+from repdiag.errors import ResourceError, UsageError
 
 Pick = Callable[[Any], torch.Tensor]
 _SHARDED = frozenset({"FullyShardedDataParallel", "FSDPModule"})
@@ -144,13 +144,18 @@ def wrap(guest: Guest, how: Preprocessing) -> Encoder:
 
 
 def try_on(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The features of one batch; raises UsageError with the network's own complaint when it refuses."""
+    """The features of one batch; raises UsageError with the network's own complaint when it refuses it, and
+    ResourceError when the memory of the device is too small.
+    """
     try:
         features: torch.Tensor = network(images)
     except UsageError:
         raise
-    except torch.OutOfMemoryError:
-        raise
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"The memory of {images.device} is too small for a batch of {len(images)}",
+            do="Make the batches smaller (batch_size=, or the loader's own)",
+        ) from error
     except Exception as error:  # any layer may refuse
         text = (str(error).strip() or type(error).__name__).splitlines()[-1][:200]
         kind = str(images.dtype).removeprefix("torch.")

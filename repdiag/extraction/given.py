@@ -7,8 +7,9 @@ only be known by going through it once (a loader, a data set that computes its i
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,7 @@ def _labeled(data: Any, told: Told) -> EmbeddingSet | ImageSource:
         changed["parents"] = ()  # they belong to the classes before
     if isinstance(found, EmbeddingSet):
         return replace(found, **changed)
-    mark = _digest(found.manifest.fingerprint, *(_bytes(changed[name]) for name in sorted(changed)))
+    mark = _digest([found.manifest.fingerprint, *(_bytes(changed[name]) for name in sorted(changed))])
     known = replace(found.manifest, **changed, fingerprint=mark)
     return Images(found.name, known, tuple(found.notes), found.read)
 
@@ -109,7 +110,7 @@ def _array(array: npt.NDArray[Any] | torch.Tensor, told: Told) -> EmbeddingSet |
             )
         return Stream(
             f"{n} ready inputs",
-            lambda size: (Piece(torch.as_tensor(array[at : at + size])) for at in range(0, n, size)),
+            lambda size: (Piece(_inputs(array[at : at + size])) for at in range(0, n, size)),
             n,
             told.labels,
             told.class_names,
@@ -118,7 +119,8 @@ def _array(array: npt.NDArray[Any] | torch.Tensor, told: Told) -> EmbeddingSet |
     if kind == "uint8" and len(shape) in (3, 4):
         pixels = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
         pixels = _channels_last(pixels)
-        mark = _digest("array", shape, np.ascontiguousarray(pixels).data)
+        blocks = (np.ascontiguousarray(pixels[at : at + 1024]).data for at in range(0, n, 1024))
+        mark = _digest(itertools.chain(["array", shape], blocks))
 
         def picture(index: int) -> Image.Image:
             one = pixels[index]
@@ -130,6 +132,13 @@ def _array(array: npt.NDArray[Any] | torch.Tensor, told: Told) -> EmbeddingSet |
         do="Give (N, D) floats (embeddings), (N, H, W) or (N, H, W, C) uint8 (images) or (N, C, H, W) floats "
         "(inputs ready for the network)",
     )
+
+
+def _inputs(block: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """A block of an array, which may be read-only or of a foreign byte order, as a tensor of its own."""
+    if isinstance(block, torch.Tensor):
+        return block
+    return torch.from_numpy(np.array(block, dtype=block.dtype.newbyteorder("="), order="C"))
 
 
 def _is_float(array: npt.NDArray[Any] | torch.Tensor) -> bool:
@@ -171,18 +180,16 @@ def _listed(items: Sequence[Any], told: Told) -> ImageSource:
     """A list of PIL images or of the paths of image files."""
     n = len(items)
     if n and all(isinstance(item, Image.Image) for item in items):
-        digest = _digest(
-            "images", *(part for item in items for part in (item.mode, item.size, item.tobytes()))
-        )
+        digest = _digest(encoded(item) for item in items)
         return _pictures("images in a list", _positions(n), lambda index: items[index], told, digest)
     if n and all(isinstance(item, (str, Path)) for item in items):
         paths = [Path(item).expanduser() for item in items]
         names = tuple(str(item) for item in items)
         if len(set(names)) < n:
-            twice = next(name for at, name in enumerate(names) if name in names[:at])
+            twice = next(name for name, count in Counter(names).items() if count > 1)
             raise DataError("The list names a file twice", where=twice)
         stamps = [(name, *_stamp(path)) for name, path in zip(names, paths, strict=True)]
-        return _images("a list of files", names, lambda i: paths[i].read_bytes(), told, _digest(*stamps))
+        return _images("a list of files", names, lambda i: paths[i].read_bytes(), told, _digest(stamps))
     kinds = ", ".join(sorted({type(item).__name__ for item in items})) or "nothing"
     raise UsageError(
         f"A list of {kinds} is no data set",
@@ -281,7 +288,7 @@ def _positions(n: int) -> tuple[str, ...]:
     return tuple(f"{row:0{width}d}" for row in range(n))
 
 
-def _digest(*parts: object) -> str:
+def _digest(parts: Iterable[object]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, (bytes, memoryview)) else repr(part).encode())

@@ -138,6 +138,11 @@ def opened(model: Model, data: object, wishes: Wishes) -> Iterator[Job]:
             stack.enter_context(untouched(guest.network))
             yield _of_guest(guest, known, wishes)
         else:
+            if not isinstance(model, (str, Path, Encoder)):
+                raise UsageError(
+                    f"repdiag cannot run a model of type {type(model).__name__}",
+                    do="Give a path or name, an Encoder, a torch.nn.Module, or None for embeddings",
+                )
             if wishes.output is not None:
                 raise UsageError("output= picks from what a torch.nn.Module gives; this model is none")
             yield _of_encoder(_encoder(model, wishes), known, wishes, _store(wishes, model, data))
@@ -200,12 +205,10 @@ def _of_encoder(encoder: Encoder, known: ImageSource | Stream, wishes: Wishes, s
     """The job of an encoder with a preprocessing of its own."""
     how, config = wishes.preprocessing, wishes.config
     custom = Custom(how) if how is not None and not isinstance(how, Preprocessing) else None
-    if isinstance(known, Stream) or custom is not None:
+    if isinstance(known, Stream) or custom is not None or wishes.view_transform is not None:
         stream = _stream(known, wishes)
         prepare = custom or Standard(encoder.preprocessing)
         return Job(stream, config, encoder, encoder.module, prepare, wishes.view_transform)
-    if wishes.view_transform is not None:
-        raise UsageError("view_transform= is for data in memory and with a preprocessing of your own")
     return Job(known, config, encoder, store=store)
 
 
@@ -217,7 +220,8 @@ def _of_guest(guest: Guest, known: ImageSource | Stream, wishes: Wishes) -> Job:
             do="Say how images are prepared with preprocessing=",
         )
     asked, config = wishes.config.device, replace(wishes.config, device=str(guest.device))
-    if asked != "auto" and choose_device(wishes.config).type != guest.device.type:
+    chosen_device = guest.device if asked == "auto" else choose_device(wishes.config)
+    if (chosen_device.type, chosen_device.index or 0) != (guest.device.type, guest.device.index or 0):
         raise UsageError(
             f"The model is on {guest.device}, not on {asked}",
             do="Move it there yourself, or leave device= out",

@@ -67,8 +67,11 @@ def _size(loader: DataLoader[Any]) -> int | None:
 
 
 def _own_names(dataset: object) -> Sequence[str] | None:
-    """The class names that torchvision's and other data sets state as `classes`."""
+    """The class names that torchvision's and other data sets state as `classes`, Hugging Face's in `features`."""
     names = getattr(dataset, "classes", None)
+    features = getattr(dataset, "features", None)
+    if names is None and isinstance(features, Mapping):
+        names = next((found for key in TARGETS if (found := getattr(features.get(key), "names", None))), None)
     return names if isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names) else None
 
 
@@ -186,9 +189,7 @@ def of_dataset(data: Any, told: Told) -> Stream:
     def pieces(size: int) -> Iterator[Piece]:
         for start in range(0, n, size):
             images, labels, names = zip(*(item(i) for i in range(start, min(start + size, n))), strict=True)
-            known = (
-                labels.count(None) < len(labels) if all(isinstance(v, type(None)) for v in labels) else True
-            )
+            known = any(label is not None for label in labels)
             yield Piece(
                 _gathered(images, start),
                 column(labels, len(images)) if known else None,

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from repdiag.encoders.wrap import try_on
-from repdiag.errors import DataError, ResourceError, UsageError
+from repdiag.errors import DataError, UsageError
 from repdiag.extraction.config import EmbedConfig, choose_precision
 from repdiag.extraction.labels import class_labels, column, split
 from repdiag.extraction.prepare import Prepare, ViewTransform, described, rgb, view_of
@@ -115,22 +115,21 @@ class _Forward:
 
     def __init__(self, network: nn.Module, device: torch.device, config: EmbedConfig) -> None:
         self._network, self._device = network, device
+        weight = next((p for p in network.parameters() if p.is_floating_point()), None)
+        self._dtype = None if weight is None else weight.dtype  # None: a guest, which casts by itself
         self.precision, self.dim = choose_precision(config, device), 0
 
     @torch.no_grad()
     def __call__(self, inputs: torch.Tensor, where: str) -> FloatArray:
         """(B, ...) -> (B, D); `where` says which samples they are."""
-        kind = self._device.type
-        try:
-            with torch.autocast(
-                kind, dtype=self.precision, enabled=self.precision != torch.float32, cache_enabled=False
-            ):
-                features = try_on(self._network, inputs.to(self._device, non_blocking=True))
-        except torch.OutOfMemoryError as error:
-            raise ResourceError(
-                f"The memory of {self._device} is too small for a batch of {len(inputs)}",
-                do="Make the batches smaller (batch_size=, or the loader's own)",
-            ) from error
+        inputs = inputs.to(self._device, self._dtype or inputs.dtype, non_blocking=True)
+        with torch.autocast(
+            self._device.type,
+            dtype=self.precision,
+            enabled=self.precision != torch.float32,
+            cache_enabled=False,
+        ):
+            features = try_on(self._network, inputs)
         found: FloatArray = features.float().cpu().numpy()
         if len(found) != len(inputs):
             raise UsageError(
