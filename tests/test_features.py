@@ -20,9 +20,10 @@ from repdiag.encoders.assemble import assemble
 from repdiag.encoders.features import LayerInfo, layers, layers_of, select
 from repdiag.encoders.pools import unit
 from repdiag.encoders.types import Output
-from repdiag.errors import UsageError
+from repdiag.errors import CheckpointError, UsageError
 from repdiag.extraction import EmbedConfig, embed, embedding_key
 from repdiag.extraction.config import shape_of
+from repdiag.extraction.images import decode, preprocess
 from repdiag.sources import Images, open_source
 from repdiag.store import Store, disk
 
@@ -376,6 +377,46 @@ def test_each_image_is_read_once_and_passes_once_and_no_further_than_needed(tmp_
     assert sorted(reads) == list(range(40))
     assert network.seen == {"first": 40, "third": 0}
     assert not any(module._forward_hooks for name, module in network.named_modules() if name == "second")
+
+
+def test_flattened_maps_are_in_one_order_whatever_the_memory_format(tmp_path: Path) -> None:
+    source = dataset(tmp_path, 8)
+    chosen = encoder(Counted(), 12, layer="first,second", pool="flatten")
+    assert chosen.channels_last  # the extraction runs it so
+    found = embed(chosen, source, CONFIG, store=None)
+    pixels = [decode(source.read(row)) for row in range(8)]
+    batch = torch.from_numpy(np.stack([preprocess(one, chosen.preprocessing) for one in pixels]))
+    x = (batch.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        network = Counted().eval()
+        first = network.first(x.contiguous())
+        wanted = torch.hstack([first.reshape(8, -1), network.second(first).reshape(8, -1)])
+    np.testing.assert_allclose(found.features, wanted.numpy(), rtol=1e-5, atol=1e-6)
+
+
+class Single(nn.Module):
+    """Takes one image at a time, as some exported programs do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(1, 3, -1).mean(2)
+
+
+def test_a_network_that_takes_one_image_at_a_time_keeps_its_own_features() -> None:
+    encoder(Single())
+    with pytest.raises(UsageError, match="not features of each"):
+        encoder(nn.Sequential(Single()), layer="0")
+
+
+class Fixed(nn.Module):
+    """Refuses every batch but one of one image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(1, 3, SIZE, SIZE).mean((2, 3))
+
+
+def test_a_network_that_refuses_two_images_says_so() -> None:
+    with pytest.raises(CheckpointError, match=r"cannot take two images at once.*Leave out --layer"):
+        encoder(Fixed(), pool="gap")
 
 
 def test_an_extraction_of_several_layers_resumes_to_the_bit(

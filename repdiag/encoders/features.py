@@ -20,7 +20,7 @@ from repdiag.encoders.layers import LayerInfo
 from repdiag.encoders.pools import POOLS, fitting
 from repdiag.encoders.taps import Spot, Tap, Tapped, Trace, trace
 from repdiag.encoders.types import Encoder, Loading, Output
-from repdiag.errors import CheckpointError, UsageError
+from repdiag.errors import CheckpointError, RepdiagError, UsageError
 from repdiag.registry import did_you_mean
 
 __all__ = ["OUTPUT", "POOLS", "PROJECTOR", "LayerInfo", "layers", "layers_of", "network_of", "select"]
@@ -93,8 +93,18 @@ def _look(encoder: Encoder, network: nn.Module) -> Trace:
     how = encoder.preprocessing
     # two images: what has no row for each of them is no feature of an image
     noise = torch.randn(2, how.channels, how.size, how.size, generator=torch.Generator().manual_seed(0))
-    with torch.random.fork_rng(devices=[]):
-        return trace(encoder.module, network, noise)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return trace(encoder.module, network, noise)
+    except RepdiagError:
+        raise
+    except Exception as error:  # any layer may refuse
+        text = (str(error).strip() or type(error).__name__).splitlines()[-1][:200]
+        raise CheckpointError(
+            f"The encoder cannot take two images at once, so its features cannot be chosen: {text}",
+            where=encoder.name,
+            do="Leave out --layer, --pool and --l2",
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

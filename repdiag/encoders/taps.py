@@ -219,6 +219,6 @@ def trace(inner: nn.Module, network: nn.Module, images: torch.Tensor) -> Trace:
                 hooks.callback(module.register_forward_hook(noting(module)).remove)
         seen.answer = inner(images)
     if seen.body is None and not program and callable(getattr(network, "forward_features", None)):
-        with torch.no_grad():
+        with torch.no_grad(), contextlib.suppress(Exception):  # one of other arguments is none of ours
             seen.body, seen.apart = network.forward_features(images), True  # type: ignore[operator]
     return seen
