@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torchvision
 from conftest import FIXTURES, Run
@@ -22,7 +23,7 @@ from torch import nn
 
 from repdiag import exporting
 from repdiag.cli import main
-from repdiag.encoders import Encoder, load_encoder
+from repdiag.encoders import Encoder, load_encoder, wrap
 from repdiag.errors import OutputError, RepdiagError, UsageError
 from repdiag.exporting import Exported, check, export, onnx_file, programs, safetensors_file
 
@@ -221,6 +222,18 @@ def test_heads_are_in_the_file(tmp_path: Path) -> None:
     assert torch.equal(run(again(done).module, x), run(network, x))
 
 
+def test_resampled_position_embeddings_are_what_is_exported(tmp_path: Path) -> None:
+    """The file holds the network for the size that was asked for, and opens at it."""
+    network = timm.create_model("test_vit", num_classes=3)
+    torch.save(randomized(network).state_dict(), tmp_path / "a.pt")
+    encoder = load_encoder(str(tmp_path / "a.pt"), size=96)
+    done = export(str(tmp_path / "a.pt"), tmp_path / "a.safetensors", size=96)
+    assert not done.flags
+    x = images(encoder, 2)
+    assert x.shape[-1] == 96
+    assert torch.equal(run(again(done).module, x), run(encoder.module, x))
+
+
 def test_an_architecture_of_the_users_own_has_to_be_named_again(tmp_path: Path) -> None:
     code = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Flatten(2))\n"
     (tmp_path / "mine.py").write_text(code)
@@ -403,6 +416,13 @@ def test_onnx_without_its_libraries_names_the_command(
     monkeypatch.setattr(onnx_file, "NEEDED", ("onnx", "no_such_library"))
     with pytest.raises(UsageError, match=r"no_such_library must be installed.*pip install 'repdiag\[onnx\]'"):
         export(simclr, tmp_path / "a.onnx")
+
+
+def test_a_module_in_memory_is_not_exported(simclr: Encoder, tmp_path: Path) -> None:
+    """It belongs to somebody who may be training it."""
+    guest = wrap.wrap(wrap.Guest(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())), simclr.preprocessing)
+    with pytest.raises(UsageError, match=r"module in memory \(Sequential\).*state_dict"):
+        export(guest, tmp_path / "a.ts")
 
 
 def test_options_of_loading_do_not_go_with_a_loaded_encoder(simclr: Encoder, tmp_path: Path) -> None:

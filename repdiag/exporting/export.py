@@ -16,6 +16,7 @@ import torch
 from repdiag.encoders import Encoder, Preprocessing, load_encoder
 from repdiag.encoders.features import PROJECTOR
 from repdiag.encoders.taps import Tapped
+from repdiag.encoders.wrap import Guest
 from repdiag.errors import OutputError, RepdiagError, UsageError
 from repdiag.exporting import check, formats, networks, onnx_file, programs, safetensors_file
 from repdiag.exporting.description import Exported, Source, packed, source_of
@@ -55,6 +56,11 @@ def export(
     if kind == "safetensors":
         _weights_suffice(encoder, loading)
     if isinstance(encoder, Encoder):
+        if isinstance(encoder.module, Guest):
+            raise UsageError(
+                f"The encoder is somebody's module in memory ({encoder.name}), whose state may change",
+                do="Save its state_dict() with torch.save and export that file",
+            )
         if loading:
             raise UsageError(f"{', '.join(loading)} tell how to load a file, but an encoder was given")
         source = Source(encoder.name, encoder.loading.container, {})
