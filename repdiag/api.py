@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from repdiag.config import ScoreConfig
-from repdiag.diagnosis import SHOWN_SAMPLES
+from repdiag.diagnosis import SHOWN_SAMPLES, choose_metrics
 from repdiag.encoders import Preprocessing, load_encoder
 from repdiag.encoders.types import Output
 from repdiag.errors import UsageError
@@ -21,6 +21,7 @@ from repdiag.extraction import EmbedConfig, thumbnails
 from repdiag.extraction.job import Job, Model, Wishes, opened
 from repdiag.extraction.prepare import ViewTransform, encoded
 from repdiag.extraction.stream import Stream, Told, Unpack
+from repdiag.files import output_errors
 from repdiag.kernels import rows
 from repdiag.pipeline import Request, columns, make_plan, reports, run
 from repdiag.registry import did_you_mean
@@ -154,7 +155,7 @@ def score(
             device=device, precision=precision, batch_size=batch_size, workers=workers, max_corrupt=max_corrupt,
             views=views, view_samples=view_samples, view_transform=view_transform, seed=seed, cache=cache,
         )  # fmt: skip
-        request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False)
+        request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False, out)
         with opened(model, data, wishes) as job:
             _single(job)
             report = next(_reports(job, request, progress))
@@ -199,7 +200,7 @@ def score_layers(
     """
     l2, labels = keywords.pop("l2", None), keywords.get("labels")
     wishes, numbers = _wishes_of(score, layers, keywords)
-    request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False)
+    request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False, out)
     with opened(model, data, wishes) as job:
         outputs = _outputs(job)
         found = dict(zip((output.name for output in outputs), _reports(job, request, progress), strict=True))
@@ -289,14 +290,20 @@ def _request(
     metrics: Sequence[str],
     draw_map: bool,
     use_labels: bool,
+    out: str | Path | None,
 ) -> Request:
-    """The request whose model and data are still to be put in."""
+    """The request whose model and data are still to be put in; metrics and `out` are checked before the work."""
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    choose_metrics(names)
+    if out is not None:
+        with output_errors(Path(out)):
+            Path(out).mkdir(parents=True, exist_ok=True)
     return Request(
         "-",
         "",
         config=ScoreConfig(seed=wishes.config.seed, l2=l2, **numbers),
         use_labels=use_labels,
-        metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
+        metrics=names,
         draw_map=draw_map,
     )
 

@@ -484,6 +484,18 @@ def test_data_in_memory_leave_nothing_on_the_disk(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "default").exists()
 
 
+def test_what_can_be_known_before_the_work_is_said_before_it(tmp_path: Path) -> None:
+    class Never(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("the model was run")
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="no metric or family 'rankmee'"):
+        repdiag.score(Never(), INPUTS, metrics=["rankmee"])
+    with pytest.raises(OutputError):
+        repdiag.score(Never(), INPUTS, out=tmp_path / "file")
+
+
 def test_embeddings_are_scored_without_a_model(tmp_path: Path) -> None:
     data = blobs()
     report = repdiag.score(None, (data.features, data.labels), metrics=["cdnv"], **FAST)
