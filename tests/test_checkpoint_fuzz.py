@@ -34,13 +34,13 @@ def test_damaged_files_are_refused_or_read_right(fuzzer: ModuleType, tmp_path: P
     """No traceback, no crash, no execution, no time-out, and no wrong weights where a checksum covers them."""
     seeds = fuzzer.make_seeds(tmp_path / "seeds")
     counts: Counter[str] = Counter()
-    for case, outcome, detail in fuzzer.fuzz(seeds, 240, tmp_path, 2, None):
+    for case, outcome, detail in fuzzer.fuzz(seeds, 160, tmp_path, 2, None):
         assert not fuzzer.forbidden(case, outcome), f"{case.seed.name}, {case.kind}: {outcome}, {detail}"
         counts[outcome] += 1
-    assert counts["exit 3"] > 100
-    assert counts["exit 7"] > 10
-    assert counts["equal"] > 5
-    assert counts["other weights"] > 5  # where nothing covers them: the comparison can fail
+    assert counts["exit 3"] > 80
+    assert counts["exit 7"] > 5
+    assert counts["equal"] > 2
+    assert counts["other weights"] > 2  # where nothing covers them: the comparison can fail
 
 
 def test_the_worker_notices_what_must_not_happen(fuzzer: ModuleType, tmp_path: Path) -> None:
