@@ -7,10 +7,11 @@ folder whose own time did not change holds the same files (`--trust-listing`).
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ SLOW_SECONDS = 1e-4
 """A question about one file that takes longer goes over a network; local disks answer in a fiftieth of that."""
 _THREADS = 32
 _PROBES = 256
+_BLOCK = 1000
 
 MISSING = "missing"
 """The stamp of a link to nowhere; other stamps are a size in bytes and a time in ns."""
@@ -114,36 +116,25 @@ def shallow(path: Path) -> tuple[list[str], list[str]] | None:
     return sorted(files), sorted(folders)
 
 
-def stamp_all(root: str, folders: list[Folder]) -> None:
+def stamp_all(root: str, folders: Sequence[Folder]) -> None:
     """Ask for size and time of every image in `folders` that has no stamp yet."""
     new = [folder for folder in folders if len(folder.stamps) < len(folder.images)]
-    total = sum(len(folder.images) for folder in new)
-    slow = False
-    if total > _PROBES:
-        probes = [f"{root}/{new[-1].path}{name}" for name in new[-1].images[:_PROBES]]
-        began = time.perf_counter()
-        for probe in probes:
-            stamp(probe)
-        slow = time.perf_counter() - began > SLOW_SECONDS * len(probes)
-    if not slow:  # threads would only wait for the interpreter's lock
-        for folder in new:
-            _stamp(root, folder)
-        return
+    found = iter(stamps([f"{root}/{folder.path}{name}" for folder in new for name in folder.images]))
+    for folder in new:
+        folder.stamps = list(itertools.islice(found, len(folder.images)))
+
+
+def stamps(paths: Sequence[str]) -> list[str]:
+    """The stamp of each file, in order; asked for in parallel where the first answers take long."""
+    began = time.perf_counter()
+    found = [stamp(path) for path in paths[:_PROBES]]
+    if time.perf_counter() - began <= SLOW_SECONDS * len(found):  # threads would only wait for each other
+        return found + [stamp(path) for path in itertools.islice(paths, _PROBES, None)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="repdiag-stat") as pool:
-        blocks = [(folder, start) for folder in new for start in range(0, len(folder.images), 1000)]
-        parts = pool.map(lambda block: _block(root, *block), blocks)
-        for (folder, _), part in zip(blocks, parts, strict=True):
-            folder.stamps += part
-
-
-def _stamp(root: str, folder: Folder) -> None:
-    begin = f"{root}/{folder.path}"
-    folder.stamps = [stamp(begin + name) for name in folder.images]
-
-
-def _block(root: str, folder: Folder, start: int) -> list[str]:
-    begin = f"{root}/{folder.path}"
-    return [stamp(begin + name) for name in folder.images[start : start + 1000]]
+        blocks = [paths[start : start + _BLOCK] for start in range(_PROBES, len(paths), _BLOCK)]
+        return found + [
+            each for block in pool.map(lambda part: list(map(stamp, part)), blocks) for each in block
+        ]
 
 
 def stamp(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from repdiag.errors import DataError
 from repdiag.sources import zipball
 from repdiag.sources.folder import read_file
 from repdiag.sources.images import clean, printable, shown
-from repdiag.sources.listing import MISSING, stamp
+from repdiag.sources.listing import MISSING, stamp, stamps
 from repdiag.sources.tars import is_tar, open_tar
 
 __all__ = ["MISSING", "Root", "open_root"]
@@ -49,8 +50,8 @@ def open_root(path: Path, name: str) -> Root:
 
 def _folder(root: Path, name: str) -> Root:
     def find(paths: Sequence[str], where: str) -> tuple[list[Found], list[str]]:
-        places = [str(root / each) for each in paths]
-        return [(stamp(place), place) for place in places], []
+        places = [os.path.join(root, each) for each in paths]  # noqa: PTH118 -- a million Paths are slow
+        return list(zip(stamps(places), places, strict=True)), []
 
     return Root(name, find, read_regular)
 

@@ -138,6 +138,9 @@ def _path_and_rest(line: str) -> tuple[str, str]:
     if "\t" in line:
         path, _, rest = line.partition("\t")
         return path.strip(), rest.strip()
+    head, _, tail = line.rpartition(" ")
+    if is_image(head) and not is_image(line):
+        return head, tail  # what nearly every line looks like
     end = len(line)
     for gap in _WORD.finditer(line):  # the longest beginning that ends like an image
         if is_image(line[: gap.start()]):
