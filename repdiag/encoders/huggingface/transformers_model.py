@@ -174,7 +174,7 @@ def build(
         loaded=len(own) - len(report["missing_keys"]),
         parameters=weights.count(model),
         dropped=tuple(dropped),
-        missing=tuple(spare) + tuple(poolers),
+        missing=tuple(sorted({*report["missing_keys"], *poolers})),
         ignored=tuple(name for name in left if name not in set(dropped)),
         readings=(taken, *_masking(network)),
     )
