@@ -224,6 +224,14 @@ def test_the_fingerprint_sees_order_labels_split_and_content(root: Path) -> None
     assert len({*found, open_source(str(root / "x.csv")).manifest.fingerprint}) == 5
 
 
+def test_half_a_character_in_json_is_text_like_any_other(root: Path) -> None:
+    text = '{"path": "a/1.png", "label": "\\ud800"}\n{"path": "\\ud801.png", "label": "b"}\n'
+    source = open_source(str(write(root / "x.jsonl", text)))
+    assert source.manifest.class_names == ("b", "\\ud800")
+    assert source.manifest.paths == ("a/1.png", "\\ud801.png")
+    source.manifest.paths[1].encode()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

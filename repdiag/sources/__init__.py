@@ -141,6 +141,8 @@ def _place(path: str) -> Path:
 
 def _existing(path: str) -> Path:
     try:
+        if not path:  # which pathlib takes for the current folder
+            raise FileNotFoundError
         place = Path(path).expanduser()
         place.stat()
     except (FileNotFoundError, RuntimeError, ValueError):  # an unknown ~user; a name that no file can have

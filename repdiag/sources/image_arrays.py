@@ -64,7 +64,7 @@ def _why(path: Path, error: Exception) -> DataError:
 def _image_names(shapes: Shapes) -> dict[str, str]:
     """The arrays of images by their split ("": no split in the name)."""
     found: dict[str, str] = {}
-    many = {name for name, (shape, kind) in shapes.items() if len(shape) in (3, 4) and kind in "bfiu"}
+    many = {name for name, (shape, kind) in shapes.items() if len(shape) > 2 and kind in "bcfiu"}
     for name in sorted(many):
         split, base = _split_and_base(name)
         if base in IMAGES and (

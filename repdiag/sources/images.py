@@ -92,11 +92,12 @@ def clean(name: str) -> str | None:
 
 def printable(name: str) -> str:
     """A file name as text that can be written anywhere: bytes that are no UTF-8 become escapes."""
-    return (
-        name
-        if name.isascii()
-        else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    )
+    if name.isascii():
+        return name
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, as JSON can write it
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shown(names: Sequence[str], limit: int = 3) -> str:
@@ -245,10 +246,10 @@ def _source(
         raise DataError("There is only one image, and nothing to compare it with", where=name)
     words = [f"{word}\n" for word in extra]
     words += [f"{each}\0{stamp}\n" for each, stamp in zip(listed.names, listed.stamps, strict=True)]
-    digest = hashlib.sha256("".join(words).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256("".join(words).encode("utf-8", "surrogatepass"))
     for column in (labels, is_train):
         digest.update(b"-" if column is None else column.tobytes())
-    digest.update("\0".join(class_names).encode("utf-8", "surrogateescape"))
+    digest.update("\0".join(class_names).encode("utf-8", "surrogatepass"))
     manifest = Manifest(
         tuple(map(printable, listed.names)),
         labels,

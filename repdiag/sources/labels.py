@@ -26,12 +26,17 @@ def index_labels(
     that 10 comes after 9. Raises DataError where some are missing, or a label is none of `names`.
     """
     do = "Leave these images out, or use no labels (--unlabeled)"
+    nested = next((label for label in labels if isinstance(label, list | tuple | dict)), None)
+    if nested is not None:
+        raise DataError(f"A label is {str(nested)[:60]}, not one class", where=where)
     plain = [_plain(label) for label in labels]
     present = [label for label in plain if label is not None]
     if not present:
         return None, ()
     if all(isinstance(label, int) or _INTEGER.fullmatch(label) for label in present):
         numbers = [-1 if label is None else int(str(label).partition(".")[0]) for label in plain]
+        if max(map(abs, numbers)) >= 2**63:
+            raise DataError("The labels are larger than 64-bit integers", where=where)
         known = None if names is None else np.array(list(names))
         return number_labels(np.array(numbers, dtype=np.int64), known, where, do)
     if all(isinstance(label, int) or _NUMBER.fullmatch(label) for label in present):

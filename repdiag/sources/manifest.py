@@ -80,7 +80,7 @@ def _path(value: Any, column: str, row: int, where: str) -> str:
     """A path of the list in the form that all systems read."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise DataError(f"Row {row} has no path in the column '{column}'", where=where)
     return value.strip().removeprefix("./")
 

@@ -179,7 +179,10 @@ class _Reader:
         file = int(np.searchsorted(self._first, row, side="right")) - 1
         part, inside = self._parts[file], row - int(self._first[file])
         block = int(np.searchsorted(part.starts, inside, side="right")) - 1
-        cell = self._block(file, block)[inside - part.starts[block]].as_py()
+        try:
+            cell = self._block(file, block)[inside - part.starts[block]].as_py()
+        except (IndexError, ValueError) as error:  # fewer rows than the file says; a text that is none
+            raise OSError(f"damaged in {part.path.name} ({error})") from error
         content, path = (cell, None) if not isinstance(cell, dict) else (cell.get("bytes"), cell.get("path"))
         if content is None and path:
             return read_regular(str((self._root or part.path.parent) / path))
@@ -217,8 +220,11 @@ def parquet_part(path: Path, split: str) -> Part:
         file = pq.ParquetFile(path)
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         schema, rows = file.schema_arrow, file.metadata.num_rows
+        twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged("parquet", path, error) from error
+    if twice is not None:
+        raise DataError(f"The column '{twice}' occurs twice", where=str(path))
     starts = np.cumsum([0, *(group.num_rows for group in groups)])[:-1]
     if sum(group.num_rows for group in groups) != rows:
         raise DataError("This is no whole parquet file: its row groups do not add up", where=str(path))
@@ -237,9 +243,12 @@ def parquet_part(path: Path, split: str) -> Part:
     def column(name: str) -> list[Any]:
         try:
             with pq.ParquetFile(path) as opened:
-                return _listed(opened.read(columns=[name]), name)
+                values = _listed(opened.read(columns=[name]), name)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise damaged("parquet", path, error) from error
+        if len(values) != rows:
+            raise DataError(f"The column '{name}' holds {len(values)} of {rows} rows", where=str(path))
+        return values
 
     stamp = f"{found.st_size} {found.st_mtime_ns}"
     return Part(path, split, schema, rows, stamp, starts.tolist(), block, column)
