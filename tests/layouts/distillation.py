@@ -151,19 +151,19 @@ def ibot_backbone() -> Case:
 
 @layout("DINOv2 hub, narrow", "bare")
 def dinov2() -> Case:
-    source = vit(patch=14, size=518, mask_token="row", scaled=True)
+    source = vit(depth=4, patch=14, size=518, mask_token="row", scaled=True)
     taken = names("", source, but=["mask_token"])
-    return Case(dict(source.state_dict()), source, "vit-192x12/14 (3 heads, 518 pixels)", 192, "", taken, 518)
+    return Case(dict(source.state_dict()), source, "vit-192x4/14 (3 heads, 518 pixels)", 192, "", taken, 518)
 
 
 @layout("DINOv2 hub with registers, narrow", "bare")
 def dinov2_registers() -> Case:
-    source = vit(patch=14, size=518, mask_token="row", scaled=True, registers="register_tokens")
+    source = vit(depth=4, patch=14, size=518, mask_token="row", scaled=True, registers="register_tokens")
     taken = names("", source, but=["mask_token"])
     return Case(
         dict(source.state_dict()),
         source,
-        "vit-192x12/14 (3 heads, 518 pixels, 4 registers)",
+        "vit-192x4/14 (3 heads, 518 pixels, 4 registers)",
         192,
         "",
         taken,
@@ -178,10 +178,10 @@ def _dinov2_teacher(source: Vit, architecture: str) -> Case:
     return Case({"teacher": state}, source, architecture, source.dim, "teacher.backbone.", taken, source.size)
 
 
-@layout("DINOv2 in training, ViT-S/14 at 224 pixels, 4 block chunks", "teacher")
+@layout("DINOv2 in training, ViT-Ti/14 at 224 pixels, 4 block chunks", "teacher")
 def dinov2_chunks() -> Case:
-    source = vit(384, patch=14, size=224, mask_token="row", scaled=True, chunks=4)
-    return _dinov2_teacher(source, "vit-384x12/14 (6 heads, 224 pixels)")
+    source = vit(patch=14, mask_token="row", scaled=True, chunks=4)
+    return _dinov2_teacher(source, "vit-192x12/14 (3 heads, 224 pixels)")
 
 
 @layout("DINOv2 in training, narrow giant with SwiGLU and registers", "teacher")
