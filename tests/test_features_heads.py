@@ -174,6 +174,7 @@ def test_what_lies_beside_a_whole_side_belongs_to_neither() -> None:
         (nn.ModuleDict({"a": nn.Linear(DIM, 64), "b": nn.Linear(64, 32)}), "projector.", "tell their order"),
         (mlp(2 * DIM, 64, 32), "projector.", "takes 1024 features and the encoder gives 512"),
         (nn.Linear(DIM, 32), "predictor.", "Beside the encoder the file holds predictor"),
+        (nn.Linear(DIM, 32), "backbone.conv9.", "It holds the encoder only"),
     ],
     ids=str,
 )
@@ -181,8 +182,9 @@ def test_what_is_no_projector_that_can_be_rebuilt_is_refused_with_the_reason(
     head: nn.Module, where: str, reason: str
 ) -> None:
     tensors = under(where, head) | {"backbone.conv1.weight": torch.zeros(1)}
+    others = [name for name in tensors if not name.startswith("backbone.")]
     with pytest.raises(UsageError, match=f"No projector can be read.*{reason}"):
-        require_projector(tensors, "backbone.", DIM)
+        require_projector(tensors, "backbone.", DIM, others)
 
 
 def test_a_projector_of_nan_is_a_damaged_checkpoint() -> None:
@@ -190,6 +192,25 @@ def test_a_projector_of_nan_is_a_damaged_checkpoint() -> None:
     nn.init.constant_(head[0].weight, torch.nan)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match=r"0\.weight holds NaN"):
         read_projector(under("projector.", head), "backbone.")
+
+
+def test_a_backbone_that_is_in_the_file_twice_has_the_projector_beside_its_other_place() -> None:
+    """byol-pytorch of lucidrains: `net` is the online encoder's own network, and target_encoder another."""
+    net, target, own = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM), lived_in(mlp(DIM, 64, 32))
+    tensors = under("net.", net) | under("online_encoder.net.", net) | under("target_encoder.net.", target)
+    tensors |= under("target_encoder.projector.", mlp(DIM, 64, 32)) | under("online_encoder.projector.", own)
+    found = read_projector(tensors, "net.")
+    assert found is not None
+    assert torch.equal(found.module(torch.ones(1, DIM)), own(torch.ones(1, DIM)))
+    assert read_projector({n: t for n, t in tensors.items() if "online" not in n}, "net.") is None
+
+
+def test_dinov2s_head_is_one_of_gelus_even_without_its_prototypes() -> None:
+    head = nn.Sequential(nn.Linear(DIM, 64), nn.GELU(), nn.Linear(64, 32))
+    found = read_projector(under("teacher.dino_head.mlp.", head), "teacher.backbone.")
+    assert found is not None
+    x = torch.randn(3, DIM)
+    assert torch.equal(found.module(x), nn.functional.normalize(head(x), dim=-1))
 
 
 # ------------------------------------------------------------------------------------------ whole checkpoints

@@ -180,7 +180,8 @@ class _Look:
             raise UsageError(
                 "There is no checkpoint to read a projector from", where=self.encoder.name, do="Give its file"
             )
-        return heads.require_projector(self.tensors, self.encoder.loading.prefix, self.encoder.dim)
+        loading = self.encoder.loading
+        return heads.require_projector(self.tensors, loading.prefix, self.encoder.dim, loading.dropped)
 
     def assembled(self, names: Sequence[str], l2: bool) -> Encoder:
         """The encoder of the chosen features, tried on a small batch."""

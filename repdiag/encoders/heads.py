@@ -7,7 +7,7 @@ stands. What that layer is (an activation) nobody wrote down: it is assumed, and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -67,35 +67,41 @@ def read_projector(tensors: Mapping[str, torch.Tensor], prefix: str) -> Projecto
     It is looked for inside the prefix and beside it, on the same side of a method with two (teacher and
     student, online and target). Raises CheckpointError when its tensors are not finite.
     """
-    for place in _places(tensors, prefix):
-        try:
-            return _read(tensors, place)
-        except _Unreadable:
-            continue
+    for same in (prefix, *_elsewhere(tensors, prefix)):
+        for place in _places(tensors, same):
+            try:
+                return _read(tensors, place)
+            except _Unreadable:
+                continue
     return None
 
 
-def require_projector(tensors: Mapping[str, torch.Tensor], prefix: str, dim: int) -> Projector:
-    """As `read_projector` for a backbone of `dim` features; raises UsageError with what was found otherwise."""
+def require_projector(
+    tensors: Mapping[str, torch.Tensor], prefix: str, dim: int, others: Sequence[str] = ()
+) -> Projector:
+    """As `read_projector` for a backbone of `dim` features; raises UsageError with what was found otherwise.
+
+    `others` are the names of the file's tensors that are not the backbone's.
+    """
     reasons = []
-    for place in _places(tensors, prefix):
-        try:
-            found = _read(tensors, place)
-        except _Unreadable as error:
-            reasons.append(f"{place.prefix}* {error}")
-            continue
-        if found.in_dim == dim:
-            return found
-        reasons.append(f"{place.prefix}* takes {found.in_dim} features and the encoder gives {dim}")
-    beside = sorted(_beside(tensors, prefix))
+    for same in (prefix, *_elsewhere(tensors, prefix)):
+        for place in _places(tensors, same):
+            try:
+                found = _read(tensors, place)
+            except _Unreadable as error:
+                reasons.append(f"{place.prefix}* {error}")
+                continue
+            if found.in_dim == dim:
+                return found
+            reasons.append(f"{place.prefix}* takes {found.in_dim} features and the encoder gives {dim}")
+    beside = _parts(prefix, others)
     do = (
-        "Beside the encoder the file holds " + ", ".join(beside[:20])
+        f"Beside the encoder the file holds {', '.join(beside[:20])}"
         if beside
-        else "The file holds nothing else"
+        else "It holds the encoder only"
     )
-    raise UsageError(
-        f"No projector can be read from the checkpoint{': ' if reasons else ''}{'; '.join(reasons)}", do=do
-    )
+    said = f": {'; '.join(reasons)}" if reasons else ""
+    raise UsageError(f"No projector can be read from the checkpoint{said}", do=do)
 
 
 # --------------------------------------------------------------------------------------------- where
@@ -122,12 +128,25 @@ def _on_side(backbone: str, head: str) -> str:
     return f"{side['before']}{head}{side['after']}" if side else head
 
 
-def _beside(tensors: Mapping[str, torch.Tensor], prefix: str) -> set[str]:
-    """The parts of the file that lie where a projector could, for people to read."""
-    components = prefix.split(".")[:-1]
-    outer = "".join(part + "." for part in components[:-1])
-    tops = {n[len(outer) :].partition(".")[0] for n in tensors if n.startswith(outer)}
-    return {outer + top for top in tops if outer + top + "." != prefix}
+def _elsewhere(tensors: Mapping[str, torch.Tensor], prefix: str) -> list[str]:
+    """Other prefixes under which the backbone's very tensors are as well: a projector may be beside those."""
+    own = [name for name in tensors if name.startswith(prefix)]
+    largest = max(own, key=lambda name: tensors[name].numel(), default=None)
+    if largest is None:
+        return []
+    end = largest[len(prefix) :]
+    named_so = [name for name in tensors if name != largest and name.endswith("." + end)]
+    return [
+        name[: -len(end)]
+        for name in named_so
+        if tensors[name].shape == tensors[largest].shape and torch.equal(tensors[name], tensors[largest])
+    ]
+
+
+def _parts(prefix: str, names: Sequence[str]) -> list[str]:
+    """The parts of the file that tensors belong to, for people to read: as deep as the backbone's prefix goes."""
+    depth = max(1, prefix.count("."))
+    return sorted({".".join(name.split(".")[:depth]) for name in names})
 
 
 # --------------------------------------------------------------------------------------------- what
@@ -149,7 +168,7 @@ class _Layer:
 
 def _read(tensors: Mapping[str, torch.Tensor], place: _Place) -> Projector:
     layers = _layers(tensors, place)
-    dino = any("last_layer" in name for name in place.tensors)
+    dino = place.name == "dino_head" or any("last_layer" in name for name in place.tensors)
     activation, called = (nn.GELU, "GELU") if dino else (nn.ReLU, "ReLU")
     parts: list[nn.Module] = []
     notes: list[str] = []
