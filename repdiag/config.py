@@ -28,7 +28,7 @@ class ScoreConfig:
     upper: float = 95.0
     probe_l2: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     map_samples: int = 10000
-    l2: bool | None = None  # unit rows: None as each metric defines it, True from the start, False where it can be
+    l2: bool | None = None  # unit rows: None by each metric's definition, True from the start, False avoided
 
     def __post_init__(self) -> None:
         for name, least in (
