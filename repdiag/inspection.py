@@ -16,9 +16,10 @@ from typing import Any
 
 from repdiag.checkpoints import Layout, read_layout
 from repdiag.encoders import finding, prefixes
-from repdiag.encoders.hints import Hints
+from repdiag.encoders.hints import Hints, said_by_file
 from repdiag.encoders.input import Preprocessing, of_metadata
 from repdiag.encoders.methods import Method, guess
+from repdiag.encoders.model_folder import is_model_folder, read_folder_layout
 from repdiag.encoders.sketch import is_computed
 from repdiag.encoders.wanted import Wanted
 from repdiag.errors import CheckpointError
@@ -45,7 +46,6 @@ class Found:
     tensors: int
     parameters: int
     places: tuple[Place, ...]
-    input: Preprocessing | None
     dropped: Mapping[str, int]
     alternatives: tuple[str, ...]
     readings: tuple[str, ...]
@@ -59,13 +59,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A checkpoint file. `found` is None for a program, which is run whole, and where nothing fits (`problem`)."""
+    """A checkpoint. `found` is None where nothing fits (`problem`) and for what is taken `whole`.
+
+    `whole` says what takes it: a program runs as it is, a model folder is opened by the library it was made
+    for. `input` is what is known of the images in any case.
+    """
 
     file: str
     layout: Layout
-    method: Method | None
-    found: Found | None
-    problem: str | None
+    method: Method | None = None
+    found: Found | None = None
+    whole: str | None = None
+    input: Preprocessing | None = None
+    problem: str | None = None
 
     def describe(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -86,6 +92,8 @@ class Inspection:
             if self.method is None
             else {"name": self.method.name, "because": self.method.because},
             "encoder": None if found is None else _found(found),
+            "taken_whole": self.whole,
+            "preprocessing": None if self.input is None else self.input.describe(),
             "problem": self.problem,
             "warnings": list(layout.warnings),
         }
@@ -97,7 +105,6 @@ def _found(found: Found) -> dict[str, Any]:
         "dim": found.dim,
         "prefix": found.prefix,
         "candidates": [{"prefix": place.prefix, "taken": place.taken} for place in found.places],
-        "preprocessing": None if found.input is None else found.input.describe(),
         "coverage": {
             "loaded": found.tensors,
             "parameters": found.parameters,
@@ -117,18 +124,25 @@ def inspect(path: str | Path, *, key: str | None = None, prefix: str | None = No
     `key` and `prefix` are as for `load_encoder`. Raises CheckpointError or UnsafeCheckpointError when the file
     cannot be read at all; a file that can be read but holds no encoder is an `Inspection` with a `problem`.
     """
+    where = str(path)
+    if is_model_folder(Path(path)):
+        layout = read_folder_layout(Path(path))
+        library = "timm" if "pretrained_cfg" in layout.keys else "transformers (extra: hf)"
+        name = layout.facts.get("architectures") or layout.facts.get("architecture") or "its network"
+        return Inspection(where, layout, whole=f"{name}, opened through {library}")
     layout = read_layout(path)
+    if layout.program:
+        whole = f"a {layout.container} program; its own output is taken, a head included if it has one"
+        return Inspection(where, layout, whole=whole, input=of_metadata(layout.metadata, where))
     shapes = {name: info.shape for name, info in layout.tensors.items()}
     method = guess([*shapes, *layout.keys])
-    found, problem = None, None
-    if not layout.program:
-        wanted = Wanted(str(path), key, prefix, method.hints if method else Hints())
-        try:
-            fit = _fit(layout, shapes, wanted)
-            found = _describe(fit, layout, str(path))
-        except CheckpointError as error:
-            problem = str(error)
-    return Inspection(str(path), layout, method, found, problem)
+    hints = said_by_file(layout.metadata, where).over(method.hints if method else Hints())
+    try:
+        fit = _fit(layout, shapes, Wanted(where, key, prefix, hints))
+    except CheckpointError as error:
+        return Inspection(where, layout, method, problem=str(error))
+    known = of_metadata(layout.metadata, where) or fit.recipe.input
+    return Inspection(where, layout, method, _describe(fit, layout), input=known)
 
 
 def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) -> finding.Fit:
@@ -139,7 +153,7 @@ def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) 
     return finding.find(shapes, wanted)
 
 
-def _describe(fit: finding.Fit, layout: Layout, where: str) -> Found:
+def _describe(fit: finding.Fit, layout: Layout) -> Found:
     sources = fit.view.sources
 
     def same(a: str, b: str) -> bool:
@@ -172,7 +186,6 @@ def _describe(fit: finding.Fit, layout: Layout, where: str) -> Found:
         tensors=len(shapes) + len(computed),
         parameters=sum(math.prod(shape) for shape in shapes),
         places=places,
-        input=of_metadata(layout.metadata, where) or fit.recipe.input,
         dropped=dict(dropped.most_common()),
         alternatives=fit.recipe.alternatives,
         readings=(*settled.notes, *fit.readings),

@@ -11,9 +11,11 @@ import pytest
 import timm
 import torch
 from conftest import FIXTURES, ROOT, SHARED, Run
+from safetensors.torch import save_file
 
 from repdiag.encoders import index, load_encoder
 from repdiag.encoders.recipe import from_zoo
+from repdiag.errors import CheckpointError
 from repdiag.inspection import inspect
 
 FILES = sorted((FIXTURES / "encoders").glob("*"))
@@ -28,13 +30,14 @@ def resnet18() -> dict[str, torch.Tensor]:
 
 def agrees(path: Path) -> None:
     """Architecture, place, size, counts and preprocessing are what `load_encoder` finds with the weights."""
-    found, encoder = inspect(path).found, load_encoder(str(path))
+    inspection, encoder = inspect(path), load_encoder(str(path))
+    found = inspection.found
     assert found is not None
     assert found.architecture == encoder.architecture
     assert found.prefix == encoder.loading.prefix
     assert found.dim == encoder.dim
     assert (found.tensors, found.parameters) == (encoder.loading.loaded, encoder.loading.parameters)
-    assert found.input == encoder.preprocessing
+    assert inspection.input == encoder.preprocessing
     assert sum(found.dropped.values()) == len(encoder.loading.dropped)
 
 
@@ -139,3 +142,25 @@ def test_the_index_knows_what_the_library_builds(name: str) -> None:
     wrong = dict(shapes)
     wrong[list(shapes)[3]] = (1, 2, 3)
     assert not index.holds(known, "", wrong)
+
+
+def test_a_program_says_its_input_and_that_it_runs_whole(tmp_path: Path, cli: Run) -> None:
+    cli("export", FIXTURES / "encoders/simclr.safetensors", tmp_path / "a.ts", "--quiet")
+    found = inspect(tmp_path / "a.ts")
+    assert found.found is None
+    assert found.whole is not None
+    assert found.input == load_encoder(str(tmp_path / "a.ts")).preprocessing
+    assert "16x16 pixels" in cli("inspect", tmp_path / "a.ts").stdout
+
+
+def test_a_model_folder_is_inspected_without_transformers(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["ViTModel"], "hidden_size": 8}')
+    save_file({"a.weight": torch.zeros(2, 3)}, tmp_path / "model-00001-of-00002.safetensors")
+    save_file({"b.weight": torch.zeros(4)}, tmp_path / "model-00002-of-00002.safetensors")
+    found = inspect(tmp_path)
+    assert set(found.layout.tensors) == {"a.weight", "b.weight"}
+    assert found.layout.facts["hidden_size"] == 8
+    assert found.whole == "ViTModel, opened through transformers (extra: hf)"
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="no JSON object"):
+        inspect(tmp_path)

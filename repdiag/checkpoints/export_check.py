@@ -32,7 +32,7 @@ PYTREE = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections
 FUNCTIONS = frozenset(
     {"Symbol", "Mod", "PythonMod", "FloorDiv", "CeilDiv", "CleanDiv", "ModularIndexing", "IntTrueDiv", "Max"}
     | {"FloatTrueDiv", "TruncToInt", "RoundToInt", "ToFloat", "PowByNatural", "Pow", "Abs", "Min"}
-    | {"Eq", "Ne", "Lt", "Le", "Gt", "Ge"}
+    | {"Eq", "Ne", "Lt", "Le", "Gt", "Ge", "Add", "Mul", "Integer", "Rational"}
 )
 _HARMLESS_NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop,

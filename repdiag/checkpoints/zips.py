@@ -19,6 +19,7 @@ from repdiag.errors import CheckpointError
 
 MAX_RECORDS = 200_000
 MAX_DIRECTORY = 1 << 26
+MAX_NOTE = 1 << 20
 MAX_RATIO = 20  # weights hardly shrink at all
 SPARE = 1 << 26  # that any archive may unpack to
 BLOCK = 1 << 22
@@ -146,6 +147,15 @@ class Archive:
             )
         bare = sum(1 for record in filled if not record.crc)
         return (f"{bare} records carry no checksum, so that damage could not be seen",) if bare else ()
+
+    def said(self) -> dict[str, str]:
+        """The `repdiag.*` notes that `repdiag export` puts among a program's extra files, by name."""
+        found: dict[str, str] = {}
+        for name in self.records:
+            key = name.rpartition("/extra/")[2]
+            if key != name and key.startswith("repdiag.") and "/" not in key:
+                found[key] = self.read(name, MAX_NOTE).decode("utf-8", "replace")
+        return found
 
     def refuse_lookalikes(self) -> None:
         """Raises CheckpointError when two names differ in case only: torch's own reader takes them for one."""

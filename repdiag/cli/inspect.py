@@ -16,7 +16,10 @@ SHOWN = 12  # facts, globals and dropped parts on the terminal; --json has all
 
 def command(
     file: Annotated[
-        str, typer.Argument(help="Checkpoint file, or a folder of torch.distributed.checkpoint.")
+        str,
+        typer.Argument(
+            help="Checkpoint file, or a folder of Hugging Face's or of torch.distributed.checkpoint."
+        ),
     ],
     *,
     key: Annotated[str | None, typer.Option(help="Entry of the checkpoint that holds the weights.")] = None,
@@ -72,8 +75,12 @@ def _rows(found: Inspection) -> list[tuple[str, list[str]]]:
         rows.append(("Looks like", [f"{found.method.name}: {found.method.because}"]))
     if found.found is not None:
         rows += _encoder(found.found)
-    elif layout.program:
-        rows.append(("Encoder", [f"a {layout.container} program; its own output is taken, a head included"]))
+    elif found.whole is not None:
+        rows.append(("Encoder", [found.whole]))
+    if found.input is not None:
+        rows.append(("Input", [str(found.input)]))
+    if found.found is not None:
+        rows += _understood(found.found)
     if found.problem is not None:
         rows.append(("No encoder", [found.problem]))
     if layout.globals:
@@ -116,8 +123,11 @@ def _encoder(found: Found) -> list[tuple[str, list[str]]]:
         else ", which is all there is"
     )
     rows.append(("Coverage", [f"{found.tensors:,} tensors loaded, none missing{said}"]))
-    if found.input is not None:
-        rows.append(("Input", [str(found.input)]))
+    return rows
+
+
+def _understood(found: Found) -> list[tuple[str, list[str]]]:
+    rows = []
     if found.readings:
         rows.append(("Understood", list(found.readings)))
     if found.assumptions:

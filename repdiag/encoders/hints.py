@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from repdiag.errors import CheckpointError
+
 BY_USER = "set by the user"
+BY_FILE = "the file's metadata"
 
 
 @dataclass(frozen=True)
@@ -59,3 +64,20 @@ def by_user(stem_padding: int | None, max_pool: bool | None, heads: int | None) 
         return None if value is None else Hint(value, BY_USER)
 
     return Hints(stem_padding=said(stem_padding), max_pool=said(max_pool), heads=said(heads))
+
+
+def said_by_file(metadata: Mapping[str, str], where: str) -> Hints:
+    """What `repdiag export` wrote into the file's metadata; raises CheckpointError if that is malformed."""
+    text = metadata.get("repdiag.hints")
+    if text is None:
+        return Hints()
+    try:
+        said = json.loads(text)
+        family = said.pop("family", None)
+        if not all(isinstance(value, int) for value in said.values()) or not isinstance(family, str | None):
+            raise ValueError("values of other types")
+        return Hints(**{name: Hint(value, BY_FILE) for name, value in said.items()}, family=family)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The file's own 'repdiag.hints' cannot be used: {error}", where=where
+        ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import nn
 from repdiag.checkpoints import Checkpoint, read_checkpoint
 from repdiag.encoders import finding, huggingface, methods, prefixes, recipe, weights, zoo
 from repdiag.encoders.assemble import assemble
-from repdiag.encoders.hints import BY_USER, Hint, Hints, by_user
+from repdiag.encoders.hints import BY_USER, by_user, said_by_file
 from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
 from repdiag.encoders.sketch import is_computed
 from repdiag.encoders.translations import View
@@ -111,25 +110,6 @@ def _said_architecture(checkpoint: Checkpoint) -> tuple[str | None, Checkpoint]:
     return said, checkpoint
 
 
-def _said_hints(checkpoint: Checkpoint, where: str) -> Hints:
-    """What shapes cannot tell, from the metadata that `repdiag export` writes; CheckpointError if malformed."""
-    text = checkpoint.metadata.get("repdiag.hints")
-    if text is None:
-        return Hints()
-    try:
-        said = json.loads(text)
-        family = said.pop("family", None)
-        if not all(isinstance(value, int) for value in said.values()) or not isinstance(family, str | None):
-            raise ValueError("values of other types")
-        return Hints(
-            **{name: Hint(value, "the file's metadata") for name, value in said.items()}, family=family
-        )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"The file's own 'repdiag.hints' cannot be used: {error}", where=where
-        ) from error
-
-
 def _read(model: str, trust_pickle: bool) -> Checkpoint:
     try:
         return read_checkpoint(model, trust_pickle=trust_pickle)
@@ -172,7 +152,9 @@ def _network(
     """The encoder of a file of tensors."""
     tensors = checkpoint.tensors
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wanted = dataclasses.replace(wanted, hints=wanted.hints.over(_said_hints(checkpoint, wanted.where)))
+    wanted = dataclasses.replace(
+        wanted, hints=wanted.hints.over(said_by_file(checkpoint.metadata, wanted.where))
+    )
     guessed = methods.guess(shapes)
     if guessed is not None:
         wanted = dataclasses.replace(wanted, hints=wanted.hints.over(guessed.hints))

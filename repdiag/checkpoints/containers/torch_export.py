@@ -51,7 +51,8 @@ class TorchExport:
         refs, _, shape = self._survey(source)
         return Outline(
             tensors={name: TensorInfo(ref.shape, ref.dtype) for name, ref in refs.items()},
-            metadata={"input_shape": shape} if shape else {},
+            metadata=({"input_shape": shape} if shape else {})
+            | (source.archive.said() if source.archive else {}),
             program=True,
             aliases=same(refs),
         )
@@ -103,7 +104,7 @@ class TorchExport:
             tensors = {name: value.detach() for name, value in program.state_dict.items()}
         refuse_difference(tensors, build(refs, zipped, source.where), source.path)
         shape = _input_shape(program)
-        metadata = {"input_shape": ",".join(map(str, shape))}
+        metadata = {"input_shape": ",".join(map(str, shape))} | source.archive.said()
         whole = Program(module, shape[0] if isinstance(shape[0], int) else None)
         return Contents(tensors, metadata, whole, (), notes)
 

@@ -40,6 +40,7 @@ class TorchScript:
         refs, _, machine = self._survey(source)
         return Outline(
             tensors={name: ref.info for name, ref in refs.items()},
+            metadata=source.archive.said() if source.archive else {},
             globals=tuple(str(name) for name in machine.globals),
             program=True,
             aliases=same(refs),
@@ -67,7 +68,7 @@ class TorchScript:
             module = torch.jit.load(str(source.path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
             tensors = {name: value.detach() for name, value in module.state_dict().items()}
         refuse_difference(tensors, build(refs, zipped, source.where), source.path)
-        return Contents(tensors, {}, module, (), notes)
+        return Contents(tensors, source.archive.said(), module, (), notes)
 
 
 def _record(archive: Archive, inner: str, where: str) -> str:
