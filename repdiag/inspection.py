@@ -142,7 +142,7 @@ def inspect(path: str | Path, *, key: str | None = None, prefix: str | None = No
     except CheckpointError as error:
         return Inspection(where, layout, method, problem=str(error))
     known = of_metadata(layout.metadata, where) or fit.recipe.input
-    return Inspection(where, layout, method, _describe(fit, layout), input=known)
+    return Inspection(where, layout, method, _describe(fit, layout, method), input=known)
 
 
 def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) -> finding.Fit:
@@ -153,7 +153,7 @@ def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) 
     return finding.find(shapes, wanted)
 
 
-def _describe(fit: finding.Fit, layout: Layout) -> Found:
+def _describe(fit: finding.Fit, layout: Layout, method: Method | None) -> Found:
     sources = fit.view.sources
 
     def same(a: str, b: str) -> bool:
@@ -161,7 +161,7 @@ def _describe(fit: finding.Fit, layout: Layout) -> Found:
         first, second = sources[a].names, sources[b].names
         return [layout.aliases.get(n, n) for n in first] == [layout.aliases.get(n, n) for n in second]
 
-    settled = prefixes.settle(fit.prefixes, fit.names, same)
+    settled = prefixes.settle(fit.prefixes, fit.names, same, method.name if method else None)
     places = tuple(
         Place(
             prefix,

@@ -17,11 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
+from repdiag.encoders import Encoder, Loading, Preprocessing
+from repdiag.errors import CheckpointError, DataError, ResourceError, UsageError
 from repdiag.extraction import EmbedConfig, embed, embedding_key, forward
 from repdiag.extraction.config import shape_of
 from repdiag.extraction.forward import choose_batch_size
-from repdiag.encoders import Encoder, Loading, Preprocessing
-from repdiag.errors import CheckpointError, DataError, ResourceError, UsageError
 from repdiag.sources import Images, open_source
 from repdiag.store import Store, disk
 from repdiag.types import EmbeddingSet, Manifest

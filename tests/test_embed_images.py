@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from repdiag.extraction.images import Undecodable, augment, bombs_are_errors, decode, preprocess, thumbnails
 from repdiag.encoders import Preprocessing
+from repdiag.extraction.images import Undecodable, augment, bombs_are_errors, decode, preprocess, thumbnails
 from repdiag.types import Manifest
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from repdiag.encoders import Encoder, Preprocessing, load_encoder
+from repdiag.encoders import Encoder, Preprocessing, load_encoder, methods
 from repdiag.encoders import prefixes as places
 from repdiag.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
@@ -509,7 +509,14 @@ def test_the_architecture_that_a_file_names_is_a_hint(source: nn.Module, tmp_pat
 
 
 def test_the_rules_have_no_circle_and_no_double() -> None:
-    """A pair of components is settled in one direction only."""
-    pairs = [(rule.taken, rule.left) for rule in places.PREFERENCES]
-    assert len(set(pairs)) == len(pairs)
-    assert not {(b, a) for a, b in pairs} & set(pairs)
+    """A pair of components is settled in one direction only, whatever the checkpoint seems to come from."""
+    for method in {rule.method for rule in places.PREFERENCES}:
+        rules = [rule for rule in places.PREFERENCES if rule.method in (None, method)]
+        pairs = [(rule.taken, rule.left) for rule in rules]
+        assert len(set(pairs)) == len(pairs)
+        assert not {(b, a) for a, b in pairs} & set(pairs)
+
+
+def test_rules_of_a_method_name_one_that_is_guessed() -> None:
+    known = {rule.name for rule in methods.RULES}
+    assert {rule.method for rule in places.PREFERENCES} - {None} <= known

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from repdiag.extraction import EmbedConfig, embed, thumbnails
-from repdiag.extraction.images import Undecodable, augment, bombs_are_errors, decode, preprocess
 from repdiag.encoders import Encoder, Loading, Preprocessing
 from repdiag.errors import DataError, ResourceError
+from repdiag.extraction import EmbedConfig, embed, thumbnails
+from repdiag.extraction.images import Undecodable, augment, bombs_are_errors, decode, preprocess
 from repdiag.sources import open_source
 from repdiag.store import Store
 

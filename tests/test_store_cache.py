@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from repdiag.extraction import EmbedConfig, embed, embedding_key
 from repdiag.encoders import Encoder, Loading, Preprocessing
 from repdiag.errors import OutputError
+from repdiag.extraction import EmbedConfig, embed, embedding_key
 from repdiag.sources import open_source
 from repdiag.store import Store, disk
 from repdiag.types import EmbeddingSet

@@ -86,11 +86,8 @@ def _check_place(shapes: Mapping[str, Shape], wanted: Wanted) -> None:
     """Raises CheckpointError when there is nothing at all where the user says the backbone is."""
     if not wanted.chosen(index.starts(shapes)):
         tops = ", ".join(sorted({tensor.partition(".")[0] for tensor in shapes})[:8])
-        asked = " and ".join(
-            f"--{n} {v}" for n, v in (("key", wanted.key), ("prefix", wanted.prefix)) if v is not None
-        )
         raise CheckpointError(
-            f"There is nothing under {asked}", where=wanted.where, do=f"The file has: {tops}"
+            f"There is nothing{wanted.place}", where=wanted.where, do=f"The file has: {tops}"
         )
 
 

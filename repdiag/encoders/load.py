@@ -181,7 +181,7 @@ def _network(
         first, second = fit.view.tensor(a, tensors), fit.view.tensor(b, tensors)
         return first.dtype == second.dtype and torch.equal(first, second)
 
-    settled = prefixes.settle(fit.prefixes, fit.names, same)
+    settled = prefixes.settle(fit.prefixes, fit.names, same, guessed.name if guessed else None)
     if settled.prefix is None:
         raise prefixes.undecided(settled)
     network = weights.filled(fit.recipe.build, _Under(fit.view, tensors), settled.prefix)

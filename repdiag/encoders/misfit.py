@@ -34,9 +34,11 @@ def nothing_fits(shapes: Mapping[str, Shape], wanted: Wanted) -> CheckpointError
         gap, name, missed, inside = min(misses, key=lambda miss: miss[0])
         if gap <= len(missed) / 2:
             return misfit(name, missed, inside, wanted, "No known architecture fits; the closest is ")
-    some = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in list(shapes.items())[:3])
+    starts = wanted.chosen(index.starts(shapes)) if wanted.place else [""]
+    inside = {n: s for n, s in shapes.items() if any(n.startswith(start) for start in starts)}
+    some = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in list(inside.items())[:3])
     return CheckpointError(
-        f"No known architecture resembles the checkpoint's {len(shapes)} tensors (first: {some})",
+        f"No known architecture resembles the checkpoint's {len(inside)} tensors{wanted.place} (first: {some})",
         where=wanted.where,
         do="Give the architecture with --arch NAME or --arch path/to/file.py:factory",
     )

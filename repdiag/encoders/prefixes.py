@@ -19,6 +19,7 @@ class Preference:
     taken: str
     left: str
     because: str
+    method: str | None = None  # the guess (see `methods`) that it holds for; None: for every one
 
 
 PREFERENCES = (
@@ -26,7 +27,8 @@ PREFERENCES = (
     Preference("teacher_backbone", "student_backbone", "DINO-like methods evaluate the teacher"),
     Preference("encoder_q", "encoder_k", "MoCo evaluates the query encoder"),
     Preference("base_encoder", "momentum_encoder", "MoCo v3 evaluates the base encoder"),
-    Preference("momentum_encoder", "encoder", "the momentum encoder is the one to use (ReSA)"),
+    Preference("momentum_encoder", "encoder", "the momentum encoder is the one to use (ReSA)", "ReSA"),
+    Preference("encoder", "momentum_encoder", "solo-learn evaluates the online encoder", "solo-learn"),
     Preference("target_encoder", "encoder", "the target encoder is the one to use (I-JEPA)"),
     Preference("online_encoder", "target_encoder", "BYOL evaluates the online network"),
     Preference("online_network", "target_network", "BYOL evaluates the online network"),
@@ -106,20 +108,21 @@ class Settled:
     undecided: tuple[str, ...] = ()
 
 
-def settle(prefixes: Sequence[str], names: Sequence[str], same: Same) -> Settled:
+def settle(prefixes: Sequence[str], names: Sequence[str], same: Same, method: str | None) -> Settled:
     """One of several prefixes under which the tensors `names` fit equally well.
 
-    Identical tensors under two prefixes are one reading.
+    Identical tensors under two prefixes are one reading. `method` is what the checkpoint seems to come from.
     """
+    rules = [rule for rule in PREFERENCES if rule.method in (None, method)]
     readings = _distinct(sorted(prefixes, key=lambda p: (len(p), p)), names, same)
     notes = [
         f"{show(r[0])} and {', '.join(map(show, r[1:]))} hold the same tensors" for r in readings if r[1:]
     ]
     left = list(readings)
     for loser in readings:
-        winner = next((w for w in readings if w is not loser and _beats(w, loser)), None)
+        winner = next((w for w in readings if w is not loser and _beats(w, loser, rules)), None)
         if winner is not None:
-            notes.append(f"{show(winner[0])} was taken, not {show(loser[0])}: {_beats(winner, loser)}")
+            notes.append(f"{show(winner[0])} was taken, not {show(loser[0])}: {_beats(winner, loser, rules)}")
             left.remove(loser)
     if len(left) != 1:
         return Settled(None, tuple(notes), tuple(r[0] for r in left or readings))
@@ -153,13 +156,13 @@ def _distinct(prefixes: Sequence[str], names: Sequence[str], same: Same) -> list
     return groups
 
 
-def _beats(winner: Sequence[str], loser: Sequence[str]) -> str:
+def _beats(winner: Sequence[str], loser: Sequence[str], rules: Sequence[Preference]) -> str:
     """Why one reading goes before the other, "" when it does not."""
     if all(map(is_lesser, loser)) and not any(map(is_lesser, winner)):
         return next(because for part, because in LESSER.items() if part in loser[0].split("."))
     for ours in winner:
         for theirs in loser:
-            for rule in PREFERENCES:
+            for rule in rules:
                 core = _core(theirs)
                 if _core(ours) == _replaced(core, rule.left, rule.taken) != core:
                     return rule.because

@@ -21,3 +21,9 @@ class Wanted:
     def chosen(self, prefixes: Sequence[str]) -> list[str]:
         """Those that the user's word leaves."""
         return chosen_by_user(prefixes, self.key, self.prefix)
+
+    @property
+    def place(self) -> str:
+        """Words for a message, " under --key K"; nothing where the user named no place."""
+        named = [f"--{n} {v}" for n, v in (("key", self.key), ("prefix", self.prefix)) if v is not None]
+        return f" under {' and '.join(named)}" if named else ""

@@ -92,6 +92,27 @@ def solo_encoder() -> Case:
     return Case(lightning(state), source, "torchvision:resnet18", 512, prefix, names(prefix, source))
 
 
+@layout("solo-learn before backbones (encoder.) with momentum, CIFAR ResNet-18", "state_dict (Lightning)")
+def solo_momentum_encoder() -> Case:
+    """The same two names as in ReSA, but here the online encoder is the one that is evaluated."""
+    source, momentum = (resnet(18, seed, stem="cifar", padding=2) for seed in (0, 1))
+    state = under("encoder.", dict(source.state_dict())) | under("classifier.", linear(512, 10))
+    state |= under("projector.", mlp(512, 512, 128)) | under("predictor.", mlp(128, 512, 128))
+    state |= under("momentum_encoder.", dict(momentum.state_dict()))
+    state |= under("momentum_projector.", mlp(512, 512, 128, seed=3))
+    prefix = "state_dict.encoder."
+    return Case(
+        lightning(state),
+        source,
+        CIFAR18.replace(")", ", stem padding 2)"),
+        512,
+        prefix,
+        names(prefix, source),
+        32,
+        Other(momentum, prefix="state_dict.momentum_encoder."),
+    )
+
+
 # --------------------------------------------------------------------------------------------- lightly
 
 
