@@ -272,7 +272,7 @@ def work(canary: str) -> None:
     watching = False
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if watching and event in WATCHED:
+        if watching and event in WATCHED and not (event == "ctypes.dlopen" and importing()):
             executed.append(event)
 
     sys.addaudithook(audit)
@@ -314,6 +314,14 @@ def work(canary: str) -> None:
             outcome, detail = "EXECUTED", ", ".join(executed) or "the canary"
             Path(canary).unlink(missing_ok=True)
         print(json.dumps({"outcome": outcome, "detail": detail}), flush=True)
+
+
+def importing() -> bool:
+    """Whether an installed module is being imported, for the first time: those may open their own libraries."""
+    frame = sys._getframe(1)
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None
 
 
 def compare(whole: Any, found: Any) -> str:

@@ -43,7 +43,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 def test_options_that_pages_name_exist(page: Path) -> None:
     known = set(re.findall(r"`(--[a-z0-9-]+)`", (ROOT / "docs/reference/cli.md").read_text()))
     known |= {"--help", "--check", "--only", "--epochs-scale", "--out", "--json"}  # of the scripts
-    for line in re.findall(r"repdiag (?:score|metrics)[^\n`]*", page.read_text()):
+    for line in re.findall(r"repdiag (?:score|metrics|inspect|export)[^\n`]*", page.read_text()):
         for option in re.findall(r"(?<!\S)--[a-z0-9-]+", line):
             assert option in known, f"{page.name}: {option}"
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from repdiag.encoders import load_encoder
 from repdiag.errors import CheckpointError
+from repdiag.inspection import inspect
 
 RESNET = "SimSiam, ResNet-18"
 VIT = "DINOv2 in training, narrow giant with SwiGLU and registers"
@@ -34,6 +35,12 @@ def test_a_public_layout_loads_without_options(name: str, tmp_path: Path) -> Non
     assert case.backbone <= everything
     assert set(encoder.loading.dropped) | set(encoder.loading.ignored) == everything - case.backbone
     assert loaded.difference <= case.tolerance
+    inspected = inspect(loaded.path)
+    assert inspected.problem is None
+    if inspected.found is not None:  # a Hugging Face folder is taken whole
+        assert inspected.found.architecture == encoder.architecture
+        assert inspected.found.prefix == encoder.loading.prefix
+        assert inspected.found.tensors == encoder.loading.loaded
     if case.other is not None:
         asked = load_encoder(loaded.path, key=case.other.key, prefix=case.other.prefix)
         assert asked.architecture == case.architecture

@@ -92,6 +92,7 @@ RULES = (
     _rule("SimSiam", "encoder predictor", lacks="target_encoder momentum_encoder target_network backbone"),
     _rule("SimCLR", "backbone", "projection_head head projector", lacks="teacher student predictor neck"),
     _rule("SimCLRv2", "resnet head"),
+    _rule("DINO-like", "student teacher"),
 )
 
 

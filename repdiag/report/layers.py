@@ -78,6 +78,9 @@ def write_layers(rows: Sequence[LayerRow], out: Path) -> Path:
     return out / FILE
 
 
+NAME_WIDTH = 24  # of a layer's name that is not folded, as long as the numbers find room
+
+
 def render_layers(rows: Sequence[LayerRow], console: Console) -> None:
     """Print a line per layer with its headline numbers, or the first of those asked for; then the warnings."""
     ascii_only = console.options.ascii_only
@@ -88,7 +91,8 @@ def render_layers(rows: Sequence[LayerRow], console: Console) -> None:
         return Text(visible(text.translate(_SHORT) if ascii_only else text, console.encoding))
 
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column("layer", overflow="fold")
+    longest = max(len(row.layer) for row in rows)
+    grid.add_column("layer", overflow="fold", min_width=min(longest, NAME_WIDTH))
     grid.add_column("features", justify="right")
     for spec in specs:
         unit = f" ({spec.unit})" if spec.unit not in ("", "share", "%") else ""

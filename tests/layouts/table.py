@@ -24,10 +24,11 @@ file with the project's own containers, names and architecture, everything that 
 and every number random, loads it, and compares the features with those of the network that was saved.
 
 *Loaded* counts the tensors that the encoder took and *dropped* those it left in the file; a file that lacks one of
-the backbone's tensors is refused. *Features* tells how they compare on the same images.
+the backbone's tensors is refused. *Features* tells how they compare on the same images. *Looks like* is the guess of
+`repdiag inspect`; several methods leave the same names.
 
-| layout | place in the file | prefix taken | architecture found | loaded | dropped | features |
-|---|---|---|---|---|---|---|
+| layout | place in the file | looks like | prefix taken | architecture found | loaded | dropped | features |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -55,6 +56,7 @@ class Loaded:
         cells = (
             self.layout.name,
             f"`{self.layout.container}`" if self.layout.container != "bare" else "bare",
+            loading.method or "-",
             f"`{loading.prefix}`" if loading.prefix else "none",
             self.encoder.architecture,
             str(loading.loaded),
