@@ -25,6 +25,7 @@ class Preference:
 PREFERENCES = (
     Preference("teacher", "student", "DINO-like methods evaluate the teacher"),
     Preference("teacher_backbone", "student_backbone", "DINO-like methods evaluate the teacher"),
+    Preference("teacher", "model_ema", "DINOv3 evaluates the teacher"),
     Preference("encoder_q", "encoder_k", "MoCo evaluates the query encoder"),
     Preference("base_encoder", "momentum_encoder", "MoCo v3 evaluates the base encoder"),
     Preference("momentum_encoder", "encoder", "the momentum encoder is the one to use (ReSA)", "ReSA"),
