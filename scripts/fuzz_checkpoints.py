@@ -353,6 +353,8 @@ class Worker:
     def _start(self) -> None:
         command = [sys.executable, __file__, "--worker", str(self.canary)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        # Lightning sets one that makes torch open NVIDIA's library at every look for a GPU, like a file might
+        environment.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -198,7 +198,9 @@ def test_the_checkpoint_holds_the_same_backbone() -> None:
         torch.load(path, weights_only=True)
     with torch.serialization.safe_globals([argparse.Namespace]):
         checkpoint = torch.load(path, weights_only=True)
-    assert set(checkpoint) == {"epoch", "state_dict", "args", "repdiag_preprocessing", "license"}
+    assert set(checkpoint) == {
+        "epoch", "state_dict", "args", "repdiag_preprocessing", "repdiag_hints", "license"
+    }  # fmt: skip
     assert checkpoint["args"].method == "simclr"
     assert checkpoint["args"].epochs == checkpoint["epoch"]
     backbone = load_file(FIXTURES / "encoders" / "simclr.safetensors")

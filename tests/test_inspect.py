@@ -66,7 +66,7 @@ def test_inspecting_imports_no_torch_and_shows_a_terminal_all_that_matters() -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    for heading in ("Container", "SHA-256", "Encoder", "Coverage", "Input", "Assumed"):
+    for heading in ("Container", "SHA-256", "Encoder", "Coverage", "Input", "Understood"):
         assert heading in done.stdout
 
 

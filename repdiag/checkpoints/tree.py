@@ -170,13 +170,14 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 def own_metadata(root: Any) -> dict[str, str]:
     """The plain entries that a torch.save file may carry for repdiag, under their safetensors names."""
-    inside: dict[str, Any] = {"repdiag_preprocessing": None, "repdiag_architecture": None}
+    inside: dict[str, Any] = dict.fromkeys(("repdiag_preprocessing", "repdiag_hints", "repdiag_architecture"))
     for key, value in entries(root) or ():
         if type(key) is str and key in inside:
             inside[key] = value
     found: dict[str, str] = {}
-    if entries(inside["repdiag_preprocessing"]) is not None:
-        found["repdiag.preprocessing"] = json.dumps(plain(inside["repdiag_preprocessing"]))
+    for name in ("preprocessing", "hints"):
+        if entries(inside[f"repdiag_{name}"]) is not None:
+            found[f"repdiag.{name}"] = json.dumps(plain(inside[f"repdiag_{name}"]))
     architecture = inside["repdiag_architecture"]
     if isinstance(architecture, str):
         found["repdiag.architecture"] = architecture

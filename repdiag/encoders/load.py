@@ -174,7 +174,7 @@ def _network(
         raise UsageError(
             f"{', '.join(unheeded)} cannot be set for {fit.recipe.name}",
             where=wanted.where,
-            do="They are for networks that are read off the shapes: ResNets and ViTs",
+            do="Of networks that are read off the shapes, ResNets take --stem-padding and --max-pool, ViTs --heads",
         )
 
     def same(a: str, b: str) -> bool:

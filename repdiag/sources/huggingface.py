@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ def read_hub(name: str, how: How) -> Images:
         raise UsageError("hf: needs a name, as in hf:uoft-cs/cifar10", where=name)
     refuse_code = {"trust_remote_code": False} if int(datasets.__version__.partition(".")[0]) < 4 else {}
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    talk, before = logging.getLogger("huggingface_hub"), logging.getLogger("huggingface_hub").level
+    talk.setLevel(logging.ERROR)  # it reports each of its retries; the failure itself is raised
     try:
         loaded = datasets.load_dataset(repository, config or None, **refuse_code)
     except Exception as error:  # its own, the hub's, the network's: each has a hierarchy of exceptions
@@ -100,6 +103,8 @@ def read_hub(name: str, how: How) -> Images:
             where=name,
             do="Check the name, the configuration (hf:NAME:CONFIG) and the connection, or give a local copy",
         ) from error
+    finally:
+        talk.setLevel(before)
     parts = []
     for split, each in loaded.items():
         parts.append(records.table_part(Path(f"{split}.arrow"), split, each.data.table, each._fingerprint))
