@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import urllib.error
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from repdiag.errors import CheckpointError, UsageError
+from repdiag.quiet import quiet
 from repdiag.registry import did_you_mean
 
 LIBRARIES = ("torchvision", "timm")
@@ -65,8 +62,7 @@ def build(name: str, *, pretrained: bool = False) -> nn.Module:
     """
     library, architecture = split(name)
     make = _timm if library == "timm" else _torchvision
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")  # deprecated aliases, slow-kernel hints: not the user's business here
+    with quiet():  # deprecated aliases, slow-kernel hints, every retry of the hub
         try:
             return make(architecture, pretrained).eval()
         except (OSError, urllib.error.URLError) as error:
@@ -81,17 +77,6 @@ def build(name: str, *, pretrained: bool = False) -> nn.Module:
                 f"{library} has no usable pretrained weights for {architecture}: {_first_line(error)}",
                 do="Choose another name, or give a checkpoint file",
             ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the hubs' log lines about every retry off the terminal; the failure itself is raised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import IO
@@ -16,6 +14,7 @@ from torch import nn
 from repdiag.encoders import Encoder
 from repdiag.encoders.taps import Spot, Tap, Tapped
 from repdiag.errors import OutputError
+from repdiag.quiet import quiet
 
 EXAMPLE_BATCH = 3  # none of the batch sizes of the check, so that a batch that was baked in shows
 
@@ -118,11 +117,8 @@ def torch_export(made: Program, images: torch.Tensor, metadata: Mapping[str, str
 @contextlib.contextmanager
 def recording(kind: str) -> Iterator[None]:
     """Without the libraries' chatter; whatever stops them becomes one sentence."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except (KeyboardInterrupt, MemoryError, OutputError):
         raise
@@ -132,5 +128,3 @@ def recording(kind: str) -> Iterator[None]:
             f"The encoder cannot be written as {kind}: {text}",
             do="Choose another --format; safetensors holds the weights of every encoder",
         ) from error
-    finally:
-        logging.disable(before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from repdiag.checkpoints.tree import same
 from repdiag.checkpoints.trusted import load_errors
 from repdiag.checkpoints.zips import Archive, ZipDamage, damaged, open_archive
 from repdiag.errors import CheckpointError
+from repdiag.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ class TorchExport:
         refs, zipped, _ = self._survey(source)
         assert source.archive is not None
         notes = source.archive.verify()
-        with load_errors(source.where), _weights_only(), _quiet():
+        with load_errors(source.where), _weights_only(), quiet():
             program = torch.export.load(source.path)
             has_guards = "check_guards" in inspect.signature(program.module).parameters
             options: dict[str, Any] = (
@@ -198,17 +198,6 @@ def _weights_only() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's log lines about the archive off the terminal; what matters is raised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 CONTAINERS.add(TorchExport.name, TorchExport(), __name__)

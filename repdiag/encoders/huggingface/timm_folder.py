@@ -15,12 +15,12 @@ from torch import nn
 from repdiag.encoders import prefixes, weights, zoo
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.huggingface.folder import halves, read_weights
-from repdiag.encoders.huggingface.quiet import quiet
 from repdiag.encoders.input import Preprocessing, doubt
 from repdiag.encoders.preprocessing import of_library
 from repdiag.encoders.sketch import Shape, is_computed, required
 from repdiag.encoders.types import Encoder, Loading
 from repdiag.errors import CheckpointError
+from repdiag.quiet import quiet
 
 FORBIDDEN = frozenset(
     {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "num_classes"}

@@ -14,10 +14,10 @@ import torch
 
 from repdiag.encoders import weights
 from repdiag.encoders.huggingface.folder import floats
-from repdiag.encoders.huggingface.quiet import quiet
 from repdiag.encoders.huggingface.vision import Vision
 from repdiag.encoders.sketch import is_computed
 from repdiag.errors import CheckpointError, UsageError
+from repdiag.quiet import quiet
 from repdiag.registry import did_you_mean
 
 RUNTIME = frozenset(
