@@ -164,3 +164,17 @@ def test_a_model_folder_is_inspected_without_transformers(tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(CheckpointError, match="no JSON object"):
         inspect(tmp_path)
+
+
+def test_a_prefix_may_begin_behind_the_containers(tmp_path: Path) -> None:
+    """`encoder_k` stands for `state_dict.module.encoder_k`; a whole prefix goes before one that only ends so."""
+    state = resnet18()
+    other = {name: tensor * 2 if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    both = {f"module.encoder_q.{k}": v for k, v in state.items()}
+    both |= {f"module.encoder_k.{k}": v for k, v in other.items()}
+    torch.save({"state_dict": both, "encoder_k": state}, tmp_path / "moco.pt")
+    key = load_encoder(str(tmp_path / "moco.pt"), prefix="module.encoder_k")
+    assert key.loading.prefix == "state_dict.module.encoder_k."
+    whole = inspect(tmp_path / "moco.pt", prefix="encoder_k").found
+    assert whole is not None
+    assert whole.prefix == "encoder_k."
