@@ -22,7 +22,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="Checkpoint file (torch.save, safetensors, TorchScript, torch.export), a name such as "
+            help="Checkpoint (torch.save, safetensors, TorchScript, torch.export, a model folder), a name such as "
             "timm:resnet18, or - when DATASET holds embeddings.",
         ),
     ],
