@@ -155,6 +155,8 @@ def test_a_program_says_its_input_and_that_it_runs_whole(tmp_path: Path, cli: Ru
 
 def test_a_model_folder_is_inspected_without_transformers(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["ViTModel"], "hidden_size": 8}')
+    places = {"a.weight": "model-00001-of-00002.safetensors", "b.weight": "model-00002-of-00002.safetensors"}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
     save_file({"a.weight": torch.zeros(2, 3)}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"b.weight": torch.zeros(4)}, tmp_path / "model-00002-of-00002.safetensors")
     found = inspect(tmp_path)

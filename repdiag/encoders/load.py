@@ -16,6 +16,7 @@ from repdiag.encoders import finding, huggingface, methods, prefixes, recipe, we
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.hints import BY_USER, by_user, said_by_file
 from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
+from repdiag.encoders.model_folder import is_model_folder
 from repdiag.encoders.sketch import is_computed
 from repdiag.encoders.translations import View
 from repdiag.encoders.types import Encoder, Loading
@@ -68,7 +69,7 @@ def load_encoder(
         return _named(model, pretrained, wishes, choices)
     if pretrained:
         raise UsageError("--pretrained goes with timm:NAME or torchvision:NAME, not with a file")
-    if huggingface.is_folder(model):
+    if is_model_folder(Path(model)):
         if given:
             raise UsageError(f"{given} tell about a checkpoint file, but this is a model folder", where=model)
         return huggingface.load(model, wishes, **choices)

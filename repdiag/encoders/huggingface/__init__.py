@@ -5,6 +5,6 @@ network from the config and knows how its tensors were named in earlier versions
 is never run. transformers is imported only when such a folder is opened.
 """
 
-from repdiag.encoders.huggingface.load import is_folder, is_saved, load, load_saved
+from repdiag.encoders.huggingface.load import is_saved, load, load_saved
 
-__all__ = ["is_folder", "is_saved", "load", "load_saved"]
+__all__ = ["is_saved", "load", "load_saved"]

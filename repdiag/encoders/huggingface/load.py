@@ -10,19 +10,14 @@ from typing import Any
 from repdiag.checkpoints import Checkpoint
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.huggingface import processor, timm_folder, transformers_model
-from repdiag.encoders.huggingface.folder import Weights, halves, read_json, read_weights
+from repdiag.encoders.huggingface.folder import Weights, halves, read_weights
 from repdiag.encoders.input import Preprocessing, doubt, of_metadata, override
+from repdiag.encoders.model_folder import CONFIG, read_json
 from repdiag.encoders.types import Encoder, Loading
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 
-CONFIG = "config.json"
 LIBRARY = "transformers:"
 """Begins the architecture's name of an encoder that transformers builds."""
-
-
-def is_folder(model: str) -> bool:
-    """Whether `model` is a folder in Hugging Face's layout."""
-    return (Path(model) / CONFIG).is_file()
 
 
 def is_saved(checkpoint: Checkpoint) -> bool:

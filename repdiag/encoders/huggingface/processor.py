@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from repdiag.encoders.huggingface.folder import read_json
 from repdiag.encoders.input import Interpolation, Preprocessing, imagenet
+from repdiag.encoders.model_folder import read_json
 from repdiag.errors import CheckpointError
 
 FILES = ("preprocessor_config.json", "processor_config.json")

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from repdiag.encoders.translations import Shape, Source
+from repdiag.encoders.translations.naming import innermost, renamed, rules
 
 if TYPE_CHECKING:
     import torch
 
 NAME = "ConvNeXt's own names"
 MARK = "downsample_layers.0.0.weight"
-RULES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"downsample_layers\.0\.(.+)", r"stem.\1"),
-        (r"downsample_layers\.(\d+)\.(.+)", r"stages.\1.downsample.\2"),
-        (r"stages\.(\d+)\.(\d+)\.dwconv\.(.+)", r"stages.\1.blocks.\2.conv_dw.\3"),
-        (r"stages\.(\d+)\.(\d+)\.pwconv([12])\.(.+)", r"stages.\1.blocks.\2.mlp.fc\3.\4"),
-        (r"stages\.(\d+)\.(\d+)\.grn\.gamma", r"stages.\1.blocks.\2.mlp.grn.weight"),
-        (r"stages\.(\d+)\.(\d+)\.grn\.beta", r"stages.\1.blocks.\2.mlp.grn.bias"),
-        (r"stages\.(\d+)\.(\d+)\.(.+)", r"stages.\1.blocks.\2.\3"),
-        (r"norm\.(.+)", r"head.norm.\1"),
-        (r"head\.(weight|bias)", r"head.fc.\1"),
-    )
+RULES = rules(
+    (r"downsample_layers\.0\.(.+)", r"stem.\1"),
+    (r"downsample_layers\.(\d+)\.(.+)", r"stages.\1.downsample.\2"),
+    (r"stages\.(\d+)\.(\d+)\.dwconv\.(.+)", r"stages.\1.blocks.\2.conv_dw.\3"),
+    (r"stages\.(\d+)\.(\d+)\.pwconv([12])\.(.+)", r"stages.\1.blocks.\2.mlp.fc\3.\4"),
+    (r"stages\.(\d+)\.(\d+)\.grn\.gamma", r"stages.\1.blocks.\2.mlp.grn.weight"),
+    (r"stages\.(\d+)\.(\d+)\.grn\.beta", r"stages.\1.blocks.\2.mlp.grn.bias"),
+    (r"stages\.(\d+)\.(\d+)\.(.+)", r"stages.\1.blocks.\2.\3"),
+    (r"norm\.(.+)", r"head.norm.\1"),
+    (r"head\.(weight|bias)", r"head.fc.\1"),
 )
 
 
@@ -37,8 +34,8 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
         return None
     found = {}
     for name, shape in shapes.items():
-        start = max((s for s in starts if name.startswith(s)), key=len, default=None)
-        new = name if start is None else start + _timm(name[len(start) :])
+        start = innermost(name, starts)
+        new = name if start is None else start + renamed(name[len(start) :], RULES)
         flat = ".mlp.grn." in new and ".grn." in name and len(shape) > 1
         found[new] = Source((math.prod(shape),), (name,), _flat) if flat else Source(shape, (name,))
     return found
@@ -46,10 +43,3 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(-1)
-
-
-def _timm(name: str) -> str:
-    for pattern, replacement in RULES:
-        if pattern.fullmatch(name):
-            return pattern.sub(replacement, name)
-    return name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from repdiag.encoders.hints import Hint, Hints
 from repdiag.encoders.translations import Shape, Source
+from repdiag.encoders.translations.naming import innermost, renamed, rules
 from repdiag.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
 NAME = "DINOv3's own names"
 MARK = "storage_tokens"
-RENAMED = (
-    (re.compile(r"(blocks\.\d+\.)ls([12])\.gamma"), r"\1gamma_\2"),
-    (re.compile(r"(blocks\.\d+\.mlp\.)w1\.(weight|bias)"), r"\1fc1_g.\2"),
-    (re.compile(r"(blocks\.\d+\.mlp\.)w2\.(weight|bias)"), r"\1fc1_x.\2"),
-    (re.compile(r"(blocks\.\d+\.mlp\.)w3\.(weight|bias)"), r"\1fc2.\2"),
+RENAMED = rules(
+    (r"(blocks\.\d+\.)ls([12])\.gamma", r"\1gamma_\2"),
+    (r"(blocks\.\d+\.mlp\.)w1\.(weight|bias)", r"\1fc1_g.\2"),
+    (r"(blocks\.\d+\.mlp\.)w2\.(weight|bias)", r"\1fc1_x.\2"),
+    (r"(blocks\.\d+\.mlp\.)w3\.(weight|bias)", r"\1fc2.\2"),
 )
 BIAS = re.compile(r"(blocks\.\d+\.attn\.)qkv\.bias")
 CLASS_TOKEN = Hint(True, "DINOv3's features are the class token (timm's network averages the patches)")
@@ -36,7 +37,7 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
         return None
     found: dict[str, Source] = {}
     for name, shape in shapes.items():
-        start = max((p for p in prefixes if name.startswith(p)), key=len, default=None)
+        start = innermost(name, prefixes)
         if start is None:
             found[name] = Source(shape, (name,))
         else:
@@ -61,10 +62,7 @@ def _one(start: str, name: str, shape: Shape, shapes: Mapping[str, Shape]) -> di
         third, both = (shape[0] // 3,), (full, full + "_mask")
         at = start + bias[1]
         return {at + "q_bias": Source(third, both, _third(0)), at + "v_bias": Source(third, both, _third(2))}
-    for pattern, replacement in RENAMED:
-        if pattern.fullmatch(name):
-            return {start + pattern.sub(replacement, name): Source(shape, (full,))}
-    return {full: Source(shape, (full,))}
+    return {start + renamed(name, RENAMED): Source(shape, (full,))}
 
 
 def _third(number: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from repdiag.encoders.translations import Shape, Source
+from repdiag.encoders.translations.naming import innermost, renamed, rules
 
 NAME = "OpenMMLab's names of a ViT"
 MARK = "patch_embed.projection.weight"
-RULES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"patch_embed\.projection\.(.+)", r"patch_embed.proj.\1"),
-        (r"layers\.(\d+)\.(?:ln|norm)([12])\.(.+)", r"blocks.\1.norm\2.\3"),
-        (r"layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"blocks.\1.mlp.fc1.\2"),
-        (r"layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"blocks.\1.mlp.fc2.\2"),
-        (r"layers\.(\d+)\.attn\.gamma1\.weight", r"blocks.\1.ls1.gamma"),
-        (r"layers\.(\d+)\.ffn\.gamma2\.(?:weight|scale)", r"blocks.\1.ls2.gamma"),
-        (r"layers\.(\d+)\.(.+)", r"blocks.\1.\2"),
-        (r"(?:ln|norm)1\.(.+)", r"norm.\1"),
-    )
+RULES = rules(
+    (r"patch_embed\.projection\.(.+)", r"patch_embed.proj.\1"),
+    (r"layers\.(\d+)\.(?:ln|norm)([12])\.(.+)", r"blocks.\1.norm\2.\3"),
+    (r"layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"blocks.\1.mlp.fc1.\2"),
+    (r"layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"blocks.\1.mlp.fc2.\2"),
+    (r"layers\.(\d+)\.attn\.gamma1\.weight", r"blocks.\1.ls1.gamma"),
+    (r"layers\.(\d+)\.ffn\.gamma2\.(?:weight|scale)", r"blocks.\1.ls2.gamma"),
+    (r"layers\.(\d+)\.(.+)", r"blocks.\1.\2"),
+    (r"(?:ln|norm)1\.(.+)", r"norm.\1"),
 )
 
 
@@ -35,14 +32,7 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
         return None
     found = {}
     for name, shape in shapes.items():
-        start = max((s for s in starts if name.startswith(s)), key=len, default=None)
-        new = name if start is None else start + _timm(name[len(start) :])
+        start = innermost(name, starts)
+        new = name if start is None else start + renamed(name[len(start) :], RULES)
         found[new] = Source(shape, (name,))
     return found
-
-
-def _timm(name: str) -> str:
-    for pattern, replacement in RULES:
-        if pattern.fullmatch(name):
-            return pattern.sub(replacement, name)
-    return name

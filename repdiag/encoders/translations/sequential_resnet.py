@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from repdiag.encoders.hints import Hint, Hints
 from repdiag.encoders.translations import Shape, Source
+from repdiag.encoders.translations.naming import innermost
 
 NAME = "a ResNet as nn.Sequential"
 STAGE = re.compile(r"((?:.*\.)?)(\d+)\.0\.conv1\.weight")
@@ -32,7 +33,7 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
         return None
     found: dict[str, Source] = {}
     for name, shape in shapes.items():
-        start = max((p for p in networks if name.startswith(p)), key=len, default=None)
+        start = innermost(name, networks)
         new = name if start is None else start + _torchvision(name[len(start) :], networks[start])
         if new in found:
             return None

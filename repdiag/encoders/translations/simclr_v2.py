@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from repdiag.encoders.translations import Shape, Source
+from repdiag.encoders.translations.naming import innermost
 
 NAME = "SimCLRv2's names in the Separius port"
 MARK = re.compile(r"((?:.*\.)?)net\.1\.blocks\.0\.projection\.shortcut\.weight")
@@ -34,7 +35,7 @@ def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
         return None
     found_names = {}
     for name, shape in shapes.items():
-        start = max((s for s in starts if name.startswith(s)), key=len, default=None)
+        start = innermost(name, starts)
         new = name if start is None else start + _torchvision(name[len(start) :])
         found_names[new] = Source(shape, (name,))
     return found_names

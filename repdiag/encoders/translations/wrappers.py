@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from repdiag.encoders.prefixes import WRAPPERS
 from repdiag.encoders.translations import Shape, Source
 
 NAME = "wrappers inside the names"
-INSIDE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+INSIDE = WRAPPERS - {"module"}  # a network may have a part of that name
 
 
 def translate(shapes: Mapping[str, Shape]) -> dict[str, Source] | None:
