@@ -106,11 +106,24 @@ class Views:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """Other embeddings of the same N samples: another layer's, or those of an earlier checkpoint.
+
+    `features` is (N, D') float32, its rows those of the set that it accompanies.
+    """
+
+    kind: Literal["layer", "checkpoint"]
+    name: str
+    features: FloatArray
+
+
+@dataclass(frozen=True)
 class EmbeddingSet:
     """N embeddings of D features with what is known about each sample. No row is missing or not finite.
 
     `features` is (N, D) float32 (a memory map is fine), the encoder's pooled output before any projector
-    and before normalisation. Labels, split and names are as in `Manifest`.
+    and before normalisation. Labels, split and names are as in `Manifest`. `companions` are what else is known of
+    the same samples: other layers, or earlier checkpoints from first to last.
     """
 
     features: FloatArray
@@ -122,6 +135,7 @@ class EmbeddingSet:
     corrupt: tuple[CorruptImage, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.features.dtype != np.float32:
@@ -136,6 +150,9 @@ class EmbeddingSet:
                 raise ValueError(f"{name} has shape {column.shape}, expected ({n},)")
         if len(self.parents) not in (0, len(self.class_names)):
             raise ValueError(f"{len(self.parents)} parents for {len(self.class_names)} classes")
+        for companion in self.companions:
+            if companion.features.shape[0] != n:
+                raise ValueError(f"{companion.name} has {companion.features.shape[0]} rows, not {n}")
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
@@ -155,6 +172,9 @@ class Need(enum.Enum):
     LABELS = "labels"
     IMAGES = "augmented views of the images"
     NONNEGATIVE = "non-negative features (an encoder that ends in a ReLU)"
+    HIERARCHY = "coarse classes (a class hierarchy)"
+    LAYERS = "other layers of the same images (--layer a,b)"
+    CHECKPOINTS = "earlier checkpoints of the same run (--earlier)"
 
 
 class Direction(enum.Enum):
@@ -203,6 +223,7 @@ class MetricSpec:
     laws: frozenset[Law]
     cost: str  # in time, in terms of N samples, D features, K classes
     headline: bool = False
+    by_size: bool = False  # measured again at N/2 and N/4, to show how it moves with the number of samples
 
 
 @dataclass(frozen=True)
@@ -272,12 +293,53 @@ Outcome = MetricResult | Skipped
 
 
 @dataclass(frozen=True)
+class SizePoint:
+    """The mean value of a metric over `parts` disjoint parts of the samples with about `samples` each."""
+
+    samples: int
+    value: float
+    parts: int
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """One metric as it was run."""
+    """One metric as it was run; `by_size` holds it on N/4 and N/2 samples where that was measured."""
 
     spec: MetricSpec
     outcome: Outcome
     seconds: float
+    by_size: tuple[SizePoint, ...] = ()
+
+
+# --------------------------------------------------------------------------------------------- verdicts
+
+
+class Level(enum.Enum):
+    """What a verdict says of a family of metrics."""
+
+    GOOD = "good"
+    WATCH = "watch"
+    POOR = "poor"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule applied: its name, what it found, and why in one sentence with the numbers."""
+
+    rule: str
+    level: Level
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the stated rules say of one family; `level` is the worst of its findings."""
+
+    family: str
+    level: Level
+    reason: str
+    findings: tuple[Finding, ...] = ()
 
 
 # --------------------------------------------------------------------------------------------- report
@@ -302,7 +364,8 @@ class Report:
     """Everything `repdiag score` found. Renderers turn it into HTML, CSV and JSON and compute nothing.
 
     `samples` has one row per evaluated sample, `classes` one per class (empty when unlabelled), `features`
-    one per feature. `thumbnails` maps sample ids to JPEG bytes (only of those that the report shows).
+    one per feature, `pairs` one per pair of classes that lie close, `clusters` one per k-means cluster.
+    `verdicts` has one per family. `thumbnails` maps sample ids to JPEG bytes (only of those that the report shows).
     `timing` maps steps to seconds. Equal seeds on one machine give equal reports but for `created`/`timing`.
     """
 
@@ -319,6 +382,9 @@ class Report:
     warnings: tuple[str, ...] = ()
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
+    pairs: Table = field(default_factory=lambda: Table({}))
+    clusters: Table = field(default_factory=lambda: Table({}))
+    verdicts: tuple[Verdict, ...] = ()
 
     def measurement(self, name: str) -> Measurement | None:
         """The measurement of the metric called `name`, or None when it was not asked for."""

@@ -75,7 +75,7 @@ class Workspace:
         self._test = np.flatnonzero(~split) if split is not None and self.has_split else None
         self._train = np.flatnonzero(split) if split is not None and self.has_split else None
         self.class_names, self.parents = embeddings.class_names, embeddings.parents
-        self._views = embeddings.views
+        self._views, self._companions = embeddings.views, embeddings.companions
         self.rows = self._order if self._test is None else self._order[self._test]
         """Row numbers of the evaluated samples in the embedding set as it was given (N,)."""
         self.ids = ids[self.rows]
@@ -165,6 +165,21 @@ class Workspace:
         return self._labels if self._train is None else self._labels[self._train]
 
     @cached_property
+    def coarse_names(self) -> tuple[str, ...]:
+        """Names of the coarse classes, sorted; () where no hierarchy is known."""
+        return tuple(sorted(set(self.parents)))
+
+    @cached_property
+    def coarse_labels(self) -> IntArray:
+        """The coarse class of each evaluated row (N,), an index into `coarse_names`."""
+        number = {name: i for i, name in enumerate(self.coarse_names)}
+        return np.array([number[name] for name in self.parents], np.int64)[self.labels]
+
+    def companions(self, kind: str) -> list[tuple[str, FloatArray]]:
+        """(name, rows of unit length (N, D')) of each companion of `kind`, rows in the order of the evaluated."""
+        return [(c.name, rows.unit(c.features[self.rows])) for c in self._companions if c.kind == kind]
+
+    @cached_property
     def nonnegative(self) -> bool:
         """Whether no evaluated feature is below zero (an encoder that ends in a ReLU)."""
         return all(float(self.raw[b].min()) >= 0 for b in rows.blocks(len(self.raw), self.dim * 4))
@@ -186,6 +201,14 @@ class Workspace:
                 "features are signed: Q-Score's definition is for encoders that end in a ReLU; "
                 "this one is outside the paper's scope"
             )
+        if Need.HIERARCHY in needs and len(set(self.coarse_names)) < 2:
+            raise Skip("no coarse classes are known: a class hierarchy gives them (--hierarchy)")
+        for need, kind, do in (
+            (Need.LAYERS, "layer", "no other layer was taken: name several with --layer a,b"),
+            (Need.CHECKPOINTS, "checkpoint", "no earlier checkpoint was given (--earlier)"),
+        ):
+            if need in needs and not any(c.kind == kind for c in self._companions):
+                raise Skip(do)
         if not self.lengths.any():
             raise Skip("all embeddings are zero")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repdiag.types import EmbeddingSet, Views
+from repdiag.types import Companion, EmbeddingSet, Views
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "fixtures"
@@ -47,8 +47,13 @@ def blobs(
     views: bool = True,
     relu: bool = True,
     labels: bool = True,
+    hierarchy: bool = False,
+    companions: bool = False,
 ) -> EmbeddingSet:
-    """Noisy classes around sparse non-negative centers: every metric has something to measure."""
+    """Noisy classes around sparse non-negative centers: every metric has something to measure.
+
+    `hierarchy` puts the classes under two coarse ones, `companions` adds another layer and two earlier checkpoints.
+    """
     rng = np.random.default_rng(seed)
     truth = np.arange(n) % k
     centers = rng.gamma(0.3, 1.0, size=(k, dim))
@@ -65,6 +70,20 @@ def blobs(
         class_names=tuple(f"class {c}" for c in range(k)) if labels else (),
         is_train=(np.arange(n) // k) % 2 == 0 if split else None,
         views=Views(moved, np.arange(n), "test noise") if views else None,
+        parents=tuple(f"coarse {c % 2}" for c in range(k)) if labels and hierarchy else (),
+        companions=_companions(x, rng) if companions else (),
+    )
+
+
+def _companions(x: np.ndarray, rng: np.random.Generator) -> tuple[Companion, ...]:
+    """Another layer (a projection) and two earlier checkpoints (the same rows under noise)."""
+    dim = x.shape[1]
+    layer = (x @ rng.normal(size=(dim, max(2, dim // 2)))).astype(np.float32)
+    early, later = (x + rng.gamma(0.3, scale, size=x.shape).astype(np.float32) for scale in (1.0, 0.3))
+    return (
+        Companion("layer", "projector", layer),
+        Companion("checkpoint", "epoch-1", early),
+        Companion("checkpoint", "epoch-2", later),
     )
 
 

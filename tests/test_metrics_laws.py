@@ -19,6 +19,11 @@ CONFIG = ScoreConfig(bootstrap=50, permutations=5, null_draws=2, kmeans_seeds=3,
 EVERY = all_metrics()
 
 
+def whole(**more: object) -> EmbeddingSet:
+    """An embedding set that lacks nothing any metric needs."""
+    return blobs(hierarchy=True, companions=True, **more)  # type: ignore[arg-type]
+
+
 def run(metric: Metric, embeddings: EmbeddingSet, config: ScoreConfig = CONFIG) -> MetricResult | Skipped:
     return metric.run(Workspace(embeddings, config)).outcome
 
@@ -33,6 +38,7 @@ def shuffled(e: EmbeddingSet, rng: np.random.Generator) -> EmbeddingSet:
         labels=None if e.labels is None else e.labels[p],
         is_train=None if e.is_train is None else e.is_train[p],
         views=Views(e.views.features[:, p], np.arange(len(e)), e.views.description),
+        companions=tuple(replace(c, features=c.features[p]) for c in e.companions),
     )
 
 
@@ -58,7 +64,7 @@ def change(law: Law, e: EmbeddingSet, rng: np.random.Generator) -> EmbeddingSet:
 @given(seed=st.integers(0, 1000), split=st.booleans())
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_declared_laws_hold(metric: Metric, seed: int, split: bool) -> None:
-    before = blobs(seed=seed, split=split)
+    before = whole(seed=seed, split=split)
     expected = run(metric, before)
     assert isinstance(expected, MetricResult), expected
     for law in metric.spec.laws:
@@ -84,7 +90,7 @@ def test_the_check_of_a_law_can_fail() -> None:
 @pytest.mark.parametrize("split", [False, True], ids=["cross-fitted", "split"])
 @pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.spec.name)
 def test_values_intervals_and_shapes_are_sound(metric: Metric, split: bool) -> None:
-    ws = Workspace(blobs(split=split), CONFIG)
+    ws = Workspace(whole(split=split), CONFIG)
     found = metric.run(ws).outcome
     spec = metric.spec
     assert isinstance(found, MetricResult), found
@@ -116,14 +122,21 @@ def test_declarations_are_complete(metric: Metric) -> None:
 @pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.spec.name)
 @pytest.mark.parametrize(
     ("need", "without"),
-    [(Need.LABELS, {"labels": False}), (Need.IMAGES, {"views": False}), (Need.NONNEGATIVE, {"relu": False})],
-    ids=["labels", "views", "relu"],
+    [
+        (Need.LABELS, {"labels": False}),
+        (Need.IMAGES, {"views": False}),
+        (Need.NONNEGATIVE, {"relu": False}),
+        (Need.HIERARCHY, {"hierarchy": False}),
+        (Need.LAYERS, {"companions": False}),
+        (Need.CHECKPOINTS, {"companions": False}),
+    ],
+    ids=["labels", "views", "relu", "hierarchy", "layers", "checkpoints"],
 )
 def test_a_missing_need_is_skipped_with_its_reason_and_an_unneeded_one_is_not(
     metric: Metric, need: Need, without: dict[str, bool]
 ) -> None:
-    found = run(metric, blobs(**without))  # type: ignore[arg-type]
-    if need in metric.spec.needs:
+    found = run(metric, blobs(**({"hierarchy": True, "companions": True} | without)))  # type: ignore[arg-type]
+    if need in metric.spec.needs or (need is Need.LABELS and Need.HIERARCHY in metric.spec.needs):
         assert isinstance(found, Skipped)
         assert len(found.reason) > 10
     else:
@@ -170,7 +183,7 @@ def test_degenerate_data_gives_numbers_or_reasons_never_a_crash(case: str) -> No
 
 @pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.spec.name)
 def test_the_same_seed_gives_the_same_answer(metric: Metric) -> None:
-    one, two = run(metric, blobs()), run(metric, blobs())
+    one, two = run(metric, whole()), run(metric, whole())
     assert isinstance(one, MetricResult)
     assert isinstance(two, MetricResult)
     assert one.value == two.value

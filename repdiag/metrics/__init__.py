@@ -59,7 +59,7 @@ class Metric:
 
 
 METRICS: Registry[Metric] = Registry("metric", "repdiag.metrics")
-FAMILIES = ("probes", "crowding", "stability", "features", "risk", "spectrum")
+FAMILIES = ("probes", "crowding", "stability", "similarity", "features", "risk", "spectrum")
 """Families in the order in which a report shows them."""
 
 
