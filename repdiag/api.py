@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from repdiag.companions import columns
 from repdiag.config import ScoreConfig
 from repdiag.diagnosis import SHOWN_SAMPLES, choose_metrics
-from repdiag.encoders import Preprocessing, load_encoder
+from repdiag.encoders import Encoder, Preprocessing, load_encoder
 from repdiag.encoders.types import Output
 from repdiag.errors import UsageError
 from repdiag.extraction import EmbedConfig, thumbnails
@@ -23,7 +24,7 @@ from repdiag.extraction.prepare import ViewTransform, encoded
 from repdiag.extraction.stream import Stream, Told, Unpack
 from repdiag.files import output_errors
 from repdiag.kernels import rows
-from repdiag.pipeline import Request, columns, make_plan, reports, run
+from repdiag.pipeline import Request, make_plan, reports, run
 from repdiag.registry import did_you_mean
 from repdiag.report import write_report
 from repdiag.report.layers import folders, layer_row, write_layers
@@ -128,6 +129,7 @@ def score(
     max_corrupt: float = 0.01,
     seed: int = 0,
     cache: bool | str | Path | None = None,
+    earlier: Sequence[str | Path | Encoder | EmbeddingSet] = (),
     progress: Progress = silent,
     **options: Any,
 ) -> Report:
@@ -135,8 +137,10 @@ def score(
 
     Model, data and their keywords are those of `embed`. `metrics` limits the run to metrics or families by name,
     `draw_map` draws the UMAP map. `options` may also be fields of `ScoreConfig`: folds, bootstrap, neighbors,
-    clusters, ... `l2` None leaves the length of rows to each metric's definition. Equal seeds on one machine give
-    equal reports. A `Request` alone is carried out as it is.
+    clusters, ... `l2` None leaves the length of rows to each metric's definition. `earlier` are checkpoints of
+    the same run, first to last, as files or `Encoder`s loaded like the model, or as embeddings of the same
+    samples: clusters are compared with theirs. Equal seeds on one machine give equal reports. A `Request` alone
+    is carried out as it is.
 
     Raises what `embed` raises, UsageError for an unknown metric, OutputError when `out` cannot be written.
     """
@@ -155,7 +159,7 @@ def score(
             device=device, precision=precision, batch_size=batch_size, workers=workers, max_corrupt=max_corrupt,
             views=views, view_samples=view_samples, view_transform=view_transform, seed=seed, cache=cache,
         )  # fmt: skip
-        request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False, out)
+        request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False, out, earlier)
         with opened(model, data, wishes) as job:
             _single(job)
             report = next(_reports(job, request, progress))
@@ -178,7 +182,8 @@ def embed_layers(
         raise UsageError(f"{', '.join(numbers)} belong to repdiag.score_layers", do="Leave them out")
     with opened(model, data, wishes) as job:
         found = job.embeddings(progress)
-        parts = {output.name: columns(found, output) for output in _outputs(job)}
+        outputs = _outputs(job)
+        parts = {output.name: columns(found, output, outputs) for output in outputs}
     return {name: _unit(part) if l2 else part for name, part in parts.items()}
 
 
@@ -198,9 +203,9 @@ def score_layers(
     `layers` are those of `load_encoder`'s `layer`, `keywords` those of `score`. `out` gets a folder per layer and
     `layers.csv`.
     """
-    l2, labels = keywords.pop("l2", None), keywords.get("labels")
+    l2, labels, earlier = keywords.pop("l2", None), keywords.get("labels"), keywords.pop("earlier", ())
     wishes, numbers = _wishes_of(score, layers, keywords)
-    request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False, out)
+    request = _request(wishes, numbers, l2, metrics, draw_map, labels is not False, out, earlier)
     with opened(model, data, wishes) as job:
         outputs = _outputs(job)
         found = dict(zip((output.name for output in outputs), _reports(job, request, progress), strict=True))
@@ -229,7 +234,7 @@ def _reports(job: Job, request: Request, progress: Progress) -> Iterator[Report]
     embeddings = job.embeddings(progress)
     outputs = job.encoder.outputs if job.encoder is not None else ()
     for output in outputs if len(outputs) > 1 else (None,):
-        part = embeddings if output is None else columns(embeddings, output)
+        part = embeddings if output is None else columns(embeddings, output, outputs)
         report = run(make_plan(dataclasses.replace(request, dataset=part)), progress)
         yield _of_stream(job, job.data, part, output, report)
 
@@ -291,6 +296,7 @@ def _request(
     draw_map: bool,
     use_labels: bool,
     out: str | Path | None,
+    earlier: Sequence[str | Path | Encoder | EmbeddingSet],
 ) -> Request:
     """The request whose model and data are still to be put in; metrics and `out` are checked before the work."""
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
@@ -305,6 +311,8 @@ def _request(
         use_labels=use_labels,
         metrics=names,
         draw_map=draw_map,
+        earlier=tuple(earlier),
+        loading={**wishes.loading, **wishes.features} if earlier else {},
     )
 
 
@@ -314,7 +322,7 @@ def _wishes_of(
     """As `_wishes`, of the keywords that `function` takes and its defaults."""
     if isinstance(layers, str) or not layers:
         raise UsageError("layers is a list of names", do="For one layer use layer= of embed or score")
-    own = {"progress", "l2", "layer", "metrics", "out", "draw_map"}
+    own = {"progress", "l2", "layer", "metrics", "out", "draw_map", "earlier"}
     known = {name: value for name, value in (function.__kwdefaults__ or {}).items() if name not in own}
     if "layer" in keywords:
         raise UsageError("The layers are given twice: as layers and as layer=")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repdiag import companions
 from repdiag.config import ScoreConfig
 from repdiag.diagnosis import choose_metrics, diagnose
 from repdiag.errors import UsageError
@@ -35,6 +36,7 @@ class Request:
     """What the user asked for. `model` is a file or a name, or "-" when `dataset` holds embeddings.
 
     Either may also be the thing itself: an `Encoder`, an `ImageSource`, an `EmbeddingSet` (model "-").
+    `earlier` are loaded as the model is; clusters are compared with theirs.
     """
 
     model: str | Encoder
@@ -48,6 +50,9 @@ class Request:
     use_labels: bool = True
     metrics: tuple[str, ...] = ()
     draw_map: bool = True
+    earlier: tuple[
+        str | Path | Encoder | EmbeddingSet, ...
+    ] = ()  # checkpoints of the same run, first to last
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Plan:
     source: ImageSource | None
     store: Store | None
     metrics: tuple[MetricSpec, ...]
+    earlier: tuple[Encoder | EmbeddingSet, ...] = ()
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -89,23 +95,14 @@ class Plan:
     def steps(self) -> list[Step]:
         """The steps in order; measures one small forward pass to estimate the extraction."""
         steps = []
-        if self.encoder is not None and self.source is not None:
-            from repdiag.extraction import embedding_key
-
-            total = len(self.source.manifest)
-            key = embedding_key(self.encoder, self.source.manifest, _embed_config(self.request))
-            status = self.store.status(key) if self.store else None
-            done = status[0] if status else 0
-            rate = _forward_rate(self.encoder, self.device)
-            steps.append(
-                Step(
-                    "embed",
-                    f"{total} images, {rate:.0f} images/s forward",
-                    done,
-                    total,
-                    (total - done) / rate,
-                )
-            )
+        if self.encoder is not None:
+            steps.append(self._embedding("embed", self.encoder))
+            names = companions.named(self.request.earlier)
+            steps += [
+                self._embedding(f"embed {name}", one)
+                for name, one in zip(names, self.earlier, strict=True)
+                if not isinstance(one, EmbeddingSet)
+            ]
         absent = self._missing()
         for spec in self.metrics:
             missing = [need.value for need in spec.needs if need in absent]
@@ -114,8 +111,28 @@ class Plan:
             steps.append(Step("map", "UMAP of at most " + str(self.request.config.map_samples) + " samples"))
         return steps
 
+    def _embedding(self, name: str, encoder: Encoder) -> Step:
+        """Passing all images through `encoder`."""
+        from repdiag.extraction import embedding_key
+
+        assert self.source is not None
+        total = len(self.source.manifest)
+        key = embedding_key(encoder, self.source.manifest, _embed_config(self.request))
+        status = self.store.status(key) if self.store else None
+        done = status[0] if status else 0
+        rate = _forward_rate(encoder, self.device)
+        return Step(name, f"{total} images, {rate:.0f} images/s forward", done, total, (total - done) / rate)
+
     def _missing(self) -> set[Need]:
         missing = set() if self.labeled else {Need.LABELS}
+        holder = self.embeddings or (self.source.manifest if self.source else None)
+        if holder is None or not holder.parents or not self.request.use_labels:
+            missing.add(Need.HIERARCHY)
+        beside = {c.kind for c in self.embeddings.companions} if self.embeddings else set()
+        if len(self.outputs) < 2 and "layer" not in beside:
+            missing.add(Need.LAYERS)
+        if not self.earlier and "checkpoint" not in beside:
+            missing.add(Need.CHECKPOINTS)
         views = (
             self.embeddings.views is not None if self.embeddings else _embed_config(self.request).views > 0
         )
@@ -139,7 +156,8 @@ def make_plan(request: Request) -> Plan:
                 do="Leave them out",
             )
         embeddings = read_embeddings(dataset) if isinstance(dataset, str) else dataset
-        return Plan(request, _device(request), embeddings, None, None, None, metrics)
+        earlier = companions.opened(request.earlier, False, {})
+        return Plan(request, _device(request), embeddings, None, None, None, metrics, earlier)
     if request.model == "-":
         raise UsageError(
             f"MODEL is '-', but '{_name(dataset)}' does not hold embeddings",
@@ -163,7 +181,8 @@ def make_plan(request: Request) -> Plan:
             )
         request = replace(request, config=replace(request.config, l2=True))
     store = (Store(request.cache) if request.cache else Store()) if request.use_cache else None
-    return Plan(request, _device(request), None, encoder, source, store, metrics)
+    earlier = companions.opened(request.earlier, True, dict(request.loading))
+    return Plan(request, _device(request), None, encoder, source, store, metrics, earlier)
 
 
 def _name(dataset: str | ImageSource | EmbeddingSet) -> str:
@@ -202,18 +221,8 @@ def reports(plan: Plan, progress: Progress = silent) -> Iterator[Report]:
         def told(step: str, done: int, total: int, layer: str = output.name) -> None:
             progress(f"{layer}: {step}", done, total)
 
-        part = columns(embeddings, output)
+        part = companions.columns(embeddings, output, plan.outputs)
         yield _measured(plan, part, output, seconds, warnings, thumbnails, told)
-
-
-def columns(embeddings: EmbeddingSet, output: Output) -> EmbeddingSet:
-    """The embeddings of one output: a view of its columns, no copy."""
-    chosen, views = slice(output.start, output.stop), embeddings.views
-    return replace(
-        embeddings,
-        features=embeddings.features[:, chosen],
-        views=views and replace(views, features=views.features[:, :, chosen]),
-    )
 
 
 def _embedded(plan: Plan, progress: Progress) -> tuple[EmbeddingSet, tuple[str, ...], ThumbnailReader | None]:
@@ -237,6 +246,16 @@ def _embedded(plan: Plan, progress: Progress) -> tuple[EmbeddingSet, tuple[str, 
         def thumbnails(ids: Sequence[str]) -> Mapping[str, bytes]:
             return read_thumbnails(source, [row[i] for i in ids])
 
+    if plan.earlier:
+        embeddings = companions.beside(
+            embeddings,
+            companions.named(request.earlier),
+            plan.earlier,
+            plan.source,
+            _embed_config(request),
+            plan.store,
+            progress,
+        )
     if not request.use_labels:
         embeddings = replace(embeddings, labels=None, class_names=(), parents=())
     warnings += embeddings.provenance.get("notes", ())

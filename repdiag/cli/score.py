@@ -48,6 +48,13 @@ def command(
     data: DataOptions,
     features: FeatureOptions,
     images: ImageOptions,
+    earlier: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An earlier checkpoint of the same run (or its embeddings); once for each, first to last. Clusters "
+            "are compared with theirs.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these metrics or families, separated by commas.", rich_help_panel=NUMBERS),
@@ -144,6 +151,7 @@ def command(
         use_labels=not unlabeled,
         metrics=tuple(m.strip() for m in metrics.split(",") if m.strip()) if metrics else (),
         draw_map=draw_map,
+        earlier=tuple(earlier or ()),
     )
     if dry_run:
         _print_plan(make_plan(request))
