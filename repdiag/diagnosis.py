@@ -33,6 +33,7 @@ from repdiag.types import (
     ThumbnailReader,
     silent,
 )
+from repdiag.verdicts import verdicts
 from repdiag.workspace import Skip, Workspace
 
 SHOWN_SAMPLES = 24
@@ -124,6 +125,7 @@ def diagnose(
         warnings=tuple(notes),
         thumbnails=_thumbnails(samples, thumbnails),
         timing=timing,
+        verdicts=verdicts(found),
     )
     timing["tables and thumbnails"] = time.perf_counter() - began
     return report

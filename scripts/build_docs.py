@@ -46,10 +46,11 @@ def metrics_page() -> Iterator[str]:
                 "range": f"{s.low:g} to {s.high:g}{' ' + s.unit if s.unit else ''}",
                 "needs": ", ".join(sorted(n.value for n in s.needs)) or "nothing but embeddings",
                 "unchanged by": ", ".join(sorted(law.value for law in s.laws)) or "nothing promised",
+                "also measured at": "N/4 and N/2 samples" if s.by_size else "",
                 "cost": s.cost,
                 "source": f"{s.source} ({s.status.value})",
             }
-            yield "\n" + "".join(f"- {k}: {v}\n" for k, v in facts.items())
+            yield "\n" + "".join(f"- {k}: {v}\n" for k, v in facts.items() if v)
             yield "\n" + (inspect.getdoc(metric.compute) or "") + "\n"
 
 
@@ -129,12 +130,25 @@ def config_page() -> Iterator[str]:
         yield f"| `{f.name}` | `{f.default}` |\n"
 
 
+def verdicts_page() -> Iterator[str]:
+    """The rules behind the verdicts."""
+    from repdiag import verdicts
+    from repdiag.metrics import FAMILIES
+
+    yield "# Verdicts\n\n" + inspect.cleandoc(verdicts.__doc__ or "").partition("\n\n")[2].partition(" Adding a")[0]
+    yield "\n\n| family | rule | metrics | what it says |\n|---|---|---|---|\n"
+    for rule in sorted(verdicts.RULES, key=lambda r: FAMILIES.index(r.family)):
+        cells = (rule.family, rule.name, ", ".join(f"`{n}`" for n in rule.needs), rule.text)
+        yield "| " + " | ".join(escape(c) for c in cells) + " |\n"
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "metrics.md": metrics_page,
     "scores.md": scores_page,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
     "configuration.md": config_page,
+    "verdicts.md": verdicts_page,
 }
 
 
