@@ -120,3 +120,49 @@ def test_tiny_imagenets_table_names_its_classes(shared: Path) -> None:
     assert named.class_names[plain.class_names.index("n02124075")] == "Egyptian cat"
     message = refused(Path(archive), hierarchy=table, hierarchy_columns=("wnid", "mini_imagenet_split"))
     assert "175 of 200 classes have no coarse class" in message
+
+
+def nested(tmp_path: Path, *folders: str) -> str:
+    for folder in folders:
+        (tmp_path / "deep" / folder).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / "deep" / folder / f"{i}.png")
+    return str(tmp_path / "deep")
+
+
+def test_two_levels_of_folders_name_classes_and_their_coarse_classes(tmp_path: Path) -> None:
+    data = nested(tmp_path, "train/greek/a", "train/latin/a", "test/greek/a/scans", "test/latin/b")
+    found = open_source(data, class_depth=2).manifest
+    assert found.class_names == ("greek/a", "latin/a", "latin/b")
+    assert found.parents == ("greek", "latin", "latin")
+    labels = dict(zip(found.paths, found.labels, strict=True))
+    assert labels["test/greek/a/scans/0.png"] == labels["train/greek/a/1.png"] == 0
+    coarse = open_source(data, class_depth=2, level="coarse").manifest
+    assert coarse.class_names == ("greek", "latin")
+    plain = open_source(data).manifest
+    assert plain.class_names == ("greek", "latin")
+    assert plain.parents == ()
+    assert plain.fingerprint != found.fingerprint
+
+
+def test_images_that_lie_less_deep_than_asked_are_named(tmp_path: Path) -> None:
+    data = nested(tmp_path, "greek/a", "latin")
+    with pytest.raises(RepdiagError, match=r"2 of 4 images lie less than 2 folders deep: latin/0.png"):
+        open_source(data, class_depth=2)
+    assert open_source(data, class_depth=2, labeled=False).manifest.labels is None
+
+
+def test_a_class_depth_means_nothing_for_a_list(tmp_path: Path) -> None:
+    data = nested(tmp_path, "greek/a")
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\ndeep/greek/a/0.png,x\ndeep/greek/a/1.png,x\n")
+    assert data
+    with pytest.raises(RepdiagError, match="--class-depth means nothing"):
+        open_source(str(path), class_depth=2)
+
+
+@pytest.mark.shared
+def test_omniglots_alphabets_are_the_coarse_classes_of_its_characters(shared: Path) -> None:
+    found = open_source(str(shared / "omniglot" / "images_background_small1.zip"), class_depth=2).manifest
+    assert len(found.class_names) == 136
+    assert set(found.parents) == {"Balinese", "Early_Aramaic", "Greek", "Korean", "Latin"}

@@ -82,6 +82,7 @@ def open_source(
     class_names_file: str | None = None,
     trust_listing: bool = False,
     listings: Path | None = None,
+    class_depth: int | None = None,
 ) -> Images:
     """List the images of a data set in any of the forms that docs/how-to/data.md names; nothing is decoded yet.
 
@@ -89,12 +90,23 @@ def open_source(
     places, and every image counts. `root`, `path_column` and `label_column` belong to lists and tables,
     `train_split` and `eval_split` name the parts. `hierarchy` is a table of fine and coarse classes
     (`hierarchy_columns` its columns), `level` "coarse" labels by the latter; `class_names_file` is a table of
-    classes and better names. `trust_listing` takes the listing of an unchanged folder from the folder `listings`.
+    classes and better names. `class_depth` is how many folders name a class; from 2 on the first is the coarse
+    class. `trust_listing` takes the listing of an unchanged folder from the folder `listings`.
 
     Raises DataError when there is nothing to read or no way to read it, UsageError for an option that means
     nothing here.
     """
-    how = How(labeled, root, path_column, label_column, train_split, eval_split, trust_listing, listings)
+    how = How(
+        labeled,
+        root,
+        path_column,
+        label_column,
+        train_split,
+        eval_split,
+        trust_listing,
+        listings,
+        class_depth,
+    )
     images = _open(path, how)
     if hierarchy is not None:
         images = read_hierarchy(images, hierarchy, hierarchy_columns)

@@ -19,7 +19,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, *, name: str, how: How) -> Images:
     """List the images below `path`; hidden files and folders are passed over. Raises DataError."""
-    how.only("a folder of images", "trust_listing")
+    how.only("a folder of images", "trust_listing", "class_depth")
     root = str(path)
     known: Known = {}
     if how.trust_listing:

@@ -139,6 +139,7 @@ def by_folders(
         where=name,
         train_split=how.train_split,
         eval_split=how.eval_split,
+        class_depth=how.class_depth,
     )
     said = list(notes)
     if not in_order and len(row) < len(listed):
@@ -159,6 +160,7 @@ def by_folders(
         reader,
         extra,
         (*said, *layout.notes),
+        layout.parents,
     )
 
 
@@ -239,6 +241,7 @@ def _source(
     reader: Callable[[Place], bytes],
     extra: Iterable[str],
     notes: Iterable[str],
+    parents: tuple[str, ...] = (),
 ) -> Images:
     if not listed:
         raise DataError("There are no images", where=name)
@@ -256,6 +259,7 @@ def _source(
         tuple(map(printable, class_names)),
         is_train,
         digest.hexdigest(),
+        tuple(map(printable, parents)),
     )
     places = listed.places
     return Images(name, manifest, tuple(notes), lambda index: reader(places[index]))

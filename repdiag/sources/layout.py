@@ -9,7 +9,8 @@ In this order:
    Where only such names occur but no `train/`, the same choice is made and there is no split. A folder called
    `train` among others that are no splits is a class, like any other. Folders that --train-split and
    --eval-split name are splits whatever they are called.
-3. The folders of the first level below are the classes; deeper folders are only places inside a class.
+3. The folders of the first level below are the classes; deeper folders are only places inside a class. With
+   `class_depth` 2 or more so many levels name a class ("Greek/character01"), and the first is its coarse class.
 4. Images both directly there and in class folders contradict: refused, unless `labeled` is False.
 """
 
@@ -39,6 +40,7 @@ class Layout:
     class_names: tuple[str, ...]
     is_train: BoolArray | None
     notes: tuple[str, ...]
+    parents: tuple[str, ...] = ()
 
 
 def arrange(
@@ -48,6 +50,7 @@ def arrange(
     where: str,
     train_split: str | None = None,
     eval_split: str | None = None,
+    class_depth: int | None = None,
 ) -> Layout:
     """Labels and split of the images `names` (sorted, with "/"); raises DataError where they contradict.
 
@@ -75,16 +78,18 @@ def arrange(
         depth += 1
     if not labeled:
         return Layout(tuple(kept), None, (), is_train, tuple(notes))
-    label = {home: _part(folders[home], depth) for home in dict.fromkeys(homes)}
-    if all(folder is None for folder in label.values()):
+    levels = class_depth or 1
+    label = {home: _class(folders[home], depth, levels) for home in dict.fromkeys(homes)}
+    if all(folder is None for folder in label.values()) and levels == 1:
         return Layout(tuple(kept), None, (), is_train, tuple(notes))
     if None in label.values():
         strays = [name for name, home in zip(kept, homes, strict=True) if label[home] is None]
         more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
+        outside = "outside the class folders" if levels == 1 else f"less than {levels} folders deep"
         raise DataError(
-            f"{len(strays)} of {len(kept)} images lie outside the class folders: {', '.join(strays[:3])}{more}",
+            f"{len(strays)} of {len(kept)} images lie {outside}: {', '.join(strays[:3])}{more}",
             where=where,
-            do=_AS_UNLABELED,
+            do=_AS_UNLABELED if levels == 1 else "Give a smaller --class-depth",
         )
     class_names = tuple(sorted({folder for folder in label.values() if folder is not None}))
     number = {name: index for index, name in enumerate(class_names)}
@@ -92,7 +97,13 @@ def arrange(
     labels = np.fromiter((of_home[home] for home in homes), dtype=np.int64, count=len(homes))
     if is_train is not None and split is not None and not set(labels[is_train]) & set(labels[~is_train]):
         notes.append(f"{split.train}/ and {split.evaluation}/ have no class in common.")
-    return Layout(tuple(kept), labels, class_names, is_train, tuple(notes))
+    parents = () if levels == 1 else tuple(name.partition("/")[0] for name in class_names)
+    return Layout(tuple(kept), labels, class_names, is_train, tuple(notes), parents)
+
+
+def _class(parts: Parts, depth: int, levels: int) -> str | None:
+    """The `levels` folders from `depth` on that name a class; None when the images lie less deep."""
+    return "/".join(parts[depth : depth + levels]) if len(parts) >= depth + levels else None
 
 
 def _part(parts: Parts, depth: int) -> str | None:

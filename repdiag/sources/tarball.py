@@ -24,7 +24,7 @@ def read(path: Path, *, name: str, how: How) -> Images:
     tar = open_tar(path, name)
     if shards.is_shard(tar.members):
         return shards.build(name, [tar], how)
-    how.only("a tar file of images")
+    how.only("a tar file of images", "class_depth")
     listed: Listing[Member] = Listing()
     others = tar.others
     for member in tar.members:

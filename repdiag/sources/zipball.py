@@ -23,7 +23,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, *, name: str, how: How) -> Images:
     """List the images of the zip file `path`. Raises DataError when it is damaged or encrypted."""
-    how.only("a zip file of images")
+    how.only("a zip file of images", "class_depth")
     members, reader = members_of(path, name)
     listed: Listing[zipfile.ZipInfo] = Listing()
     others = 0

@@ -48,6 +48,14 @@ class DataOptions:
     train_split: Annotated[
         str | None, typer.Option(help="Split that probes learn from.", rich_help_panel=PANEL)
     ] = None
+    class_depth: Annotated[
+        int | None,
+        typer.Option(
+            help="How many folders, one inside the other, name a class; from 2 on the first is its coarse class.",
+            rich_help_panel=PANEL,
+            min=1,
+        ),
+    ] = None
     hierarchy: Annotated[
         str | None,
         typer.Option(help="Table of classes and the coarse class of each.", rich_help_panel=PANEL),
@@ -82,6 +90,7 @@ class DataOptions:
             "label_column": self.label_column,
             "eval_split": self.eval_split,
             "train_split": self.train_split,
+            "class_depth": self.class_depth,
             "hierarchy": self.hierarchy,
             "hierarchy_columns": _pair(self.hierarchy_columns),
             "level": self.level.value if self.level is not Level.fine else None,
