@@ -15,55 +15,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared" / "data"
+from catalog import ENCODERS, ROOT, SHARED, Encoder, flags
+
 METRICS = "knn_accuracy,linear_probe_accuracy"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Encoders of one origin: their data set, and what their source says about the input."""
-
-    pattern: str
-    data: str
-    options: tuple[str, ...]
-
-
-UNCHANGED = ("--mean", "0,0,0", "--std", "1,1,1")
-CIFAR = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
-IMAGENET = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
-UVA = "docs/examples/uva_tutorials.py"
-CALTECH, CIFAR10, OMNIGLOT = (
-    "caltech101/caltech101-20.zip", "cifar10/cifar10-test-png.zip", "omniglot/images_background_small1.zip"
-)  # fmt: skip
-KINDS = (
-    Kind("enc-cifar10-resnet-akamaster/*.th", CIFAR10, CIFAR),
-    Kind("enc-cifar10-uvadlc/tutorial5__ResNet.ckpt", CIFAR10, ("--arch", f"{UVA}:resnet")),
-    Kind("enc-cifar10-uvadlc/tutorial5__DenseNet.ckpt", CIFAR10, ("--arch", f"{UVA}:densenet")),
-    Kind("enc-cifar10-uvadlc/tutorial9__cifar10_64.ckpt", CIFAR10, ("--arch", f"{UVA}:autoencoder_64")),
-    Kind("enc-cifar10-uvadlc/tutorial9__cifar10_256.ckpt", CIFAR10, ("--arch", f"{UVA}:autoencoder_256")),
-    Kind("enc-conv4-ssl-prototransfer/*mini*", CALTECH, UNCHANGED),
-    Kind("enc-conv4-ssl-prototransfer/random*", CALTECH, UNCHANGED),
-    Kind(
-        "enc-conv4-ssl-prototransfer/*omniglot*",
-        OMNIGLOT,
-        ("--arch", "docs/examples/conv4.py:conv4_omniglot"),
-    ),
-    Kind("enc-conv4-supervised-prelinear/*.tar", CALTECH, ("--resize", "96", *IMAGENET)),
-    Kind("enc-conv4-supervised-titania/*.pth", CALTECH, IMAGENET),
-)
-
-
-def row(path: Path, kind: Kind) -> str:
+def row(encoder: Encoder) -> str:
     """The table's row of one encoder."""
+    path, data = SHARED / encoder.file, encoder.images
     began = time.perf_counter()
     said = json.loads(repdiag("inspect", str(path), "--json"))
     seconds = time.perf_counter() - began
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [str(path), str(SHARED / kind.data), *kind.options, "--metrics", METRICS, "--no-map"]
+        arguments = [
+            str(path),
+            str(SHARED / data.path),
+            *flags(encoder.options),
+            "--metrics",
+            METRICS,
+            "--no-map",
+        ]
         repdiag("score", *arguments, "--views", "0", "--no-cache", "--out", folder, "--quiet")
         report = json.loads((Path(folder) / "report.json").read_text())
     loading = report["encoder"]["loading"]
@@ -76,7 +49,7 @@ def row(path: Path, kind: Kind) -> str:
         str(report["encoder"]["dim"]),
         f"{loading['loaded']} of {said['tensors']}",
         f"{seconds:.2f} s",
-        kind.data.partition("/")[0],
+        data.path.partition("/")[0],
         *(accuracy(values[name]) for name in METRICS.split(",")),
     ]
     return "| " + " | ".join(cells) + " |"
@@ -106,10 +79,9 @@ def main() -> int:
         raise SystemExit("../shared/data is not here")
     heads = ("file", "container", "architecture", "D", "loaded", "inspect", "images", "kNN", "linear probe")
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)
-    for kind in KINDS:
-        for path in sorted(SHARED.glob(kind.pattern)):
-            if only in path.name:
-                print(row(path, kind), flush=True)
+    for encoder in ENCODERS:
+        if only in Path(encoder.file).name:
+            print(row(encoder), flush=True)
     return 0
 
 
