@@ -1,19 +1,25 @@
-"""One misclassification risk per sample, resting on a label-free score that is chosen by evidence.
+"""One misclassification risk per sample, learned from all label-free scores together.
 
-With labels: the score is chosen and calibrated on the other folds, so a sample's own outcome never enters
-its risk, and the AUROC of the risk column is an honest one. Without labels: the rank of a default score,
-said to be unvalidated. All of this is ours; the papers stop at ranking by Q-Score.
+With labels: in each of five folds two kinds of model stand against each other on the other four, all scores together
+and the single best one; the one with the lower log loss there, at the strength of penalty that did best there, answers
+for the fold. A sample's own outcome never enters its risk, so the AUROC and the calibration of the risk column are
+honest. With labels for some samples only, those teach and the others get the answer of a model learned from all of
+them. Without labels: the rank of a default score, said to be unvalidated. All of this is ours; the papers stop at
+ranking by Q-Score. Why it is done so: docs/adr/0008.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from repdiag.kernels import ranking, resample
-from repdiag.kernels.rows import Doubles
+from repdiag.kernels import calibration, ranking, resample
+from repdiag.kernels.calibration import Bin, Logistic, Quantiles
+from repdiag.kernels.rows import Doubles, Ints
 from repdiag.scores import BY_NAME, SCORES, as_rank
 from repdiag.types import BoolArray
 from repdiag.workspace import Skip, Workspace
@@ -21,13 +27,46 @@ from repdiag.workspace import Skip, Workspace
 DEFAULT_SCORES = ("knn_density",)
 """What an unlabeled report ranks by. Density needs no view, no ReLU and no k; see docs/adr/0004."""
 
+COMBINED = "combined"
+"""What `Risk.score` is called where all scores together won."""
+
+FOLDS = 5
+BINS = 10
+"""Bins of equal count of the reliability curve and of the expected calibration error."""
+
+STRENGTHS = (1.0, 0.1, 1e-2, 1e-3, 1e-4)
+"""L2 penalties that are tried, strongest first; the first leaves little more than the base rate."""
+
+CHOICE_ROWS = 20_000
+"""Samples on which models are compared; the chosen ones learn from all."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well cross-fitted risks hold as probabilities. Intervals are percentiles of bootstrap draws of samples.
+
+    `brier` is the mean squared difference to the outcome (0 or 1), `base` that of the other folds' error rate said of
+    everyone, `skill` = 1 - brier / base. `ece` is the expected calibration error over `BINS` bins of equal count,
+    `bins` the reliability curve over the same.
+    """
+
+    brier: float
+    brier_interval: tuple[float, float] | None
+    base: float
+    base_std: float
+    skill: float
+    skill_interval: tuple[float, float] | None
+    ece: float
+    bins: tuple[Bin, ...]
+
 
 @dataclass(frozen=True)
 class Risk:
     """`values` (N,) in [0, 1]: a calibrated probability when `validated`, else a rank (1 = riskiest).
 
-    `score` is the label-free score it rests on (the one most folds chose), `choices` how many folds chose
-    each. `auroc` tells how well the column ranks the misclassified above the correct, with its interval.
+    `score` is what it rests on (the label-free score that most folds chose, or `COMBINED`), `choices` how many
+    folds chose each, `weights` the mean log odds that one standard deviation of each score's rank adds to the risk.
+    `auroc` tells how well the column ranks the misclassified above the correct, with its interval.
     """
 
     values: Doubles
@@ -38,10 +77,15 @@ class Risk:
     interval: tuple[float, float] | None
     choices: dict[str, int]
     explanation: str
+    calibration: Calibration | None = None
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 def candidates(ws: Workspace) -> dict[str, Doubles]:
-    """Label-free scores that are defined for every evaluated sample, NaN ranked lowest."""
+    """Label-free scores that are defined for every evaluated sample, NaN ranked lowest.
+
+    A score that differs by no more than rounding (norms of rows that came with unit length) is none.
+    """
     found = {}
     for score in SCORES:
         if score.labeled:
@@ -50,20 +94,129 @@ def candidates(ws: Workspace) -> dict[str, Doubles]:
             values = score.values(ws)
         except Skip:
             continue
-        if score.partial and not np.isfinite(values).all():
+        known = values[np.isfinite(values)]
+        if score.partial and known.size < values.size:
             continue  # only some samples have views: no ranking of all
-        if np.unique(as_rank(values)).size > 1:
+        alike = known.size == values.size and np.ptp(known) <= 1e-6 * np.abs(known).max()
+        if not alike and np.unique(as_rank(values)).size > 1:
             found[score.name] = as_rank(values)
     return found
 
 
-def _calibrate(score: Doubles, wrong: BoolArray, target: Doubles) -> Doubles:
-    """P(wrong | score) by one-dimensional logistic regression on standardized scores (Platt)."""
-    from sklearn.linear_model import LogisticRegression
+# ------------------------------------------------------------------------------------------ models
 
-    center, scale = score.mean(), score.std() or 1.0
-    model = LogisticRegression(C=1e3).fit(((score - center) / scale)[:, None], wrong)
-    return np.asarray(model.predict_proba(((target - center) / scale)[:, None])[:, 1])
+
+@dataclass(frozen=True)
+class _Recipe:
+    combined: bool
+    l2: float
+
+
+RECIPES = tuple(_Recipe(combined, l2) for combined in (True, False) for l2 in STRENGTHS)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A logistic regression on the ranks of some scores among the samples learned from."""
+
+    names: tuple[str, ...]
+    places: tuple[Quantiles, ...]
+    logistic: Logistic
+
+    def __call__(self, scores: dict[str, Doubles], rows: Ints) -> Doubles:
+        return self.logistic(self.design(scores, rows))
+
+    def design(self, scores: dict[str, Doubles], rows: Ints) -> Doubles:
+        return np.column_stack(
+            [place(scores[name][rows]) for name, place in zip(self.names, self.places, strict=True)]
+        )
+
+
+def _learn(
+    scores: dict[str, Doubles], rows: Ints, wrong: BoolArray, recipes: Sequence[_Recipe]
+) -> list[_Model]:
+    """The models of `recipes` (of each kind from strong to weak), learned from `rows` with outcomes `wrong`."""
+    models: list[_Model] = []
+    designs: dict[bool, tuple[_Model, Doubles]] = {}
+    for recipe in recipes:
+        if recipe.combined not in designs:
+            names = tuple(scores)
+            if not recipe.combined:
+                strength = {name: ranking.auroc(-s[rows], wrong) for name, s in scores.items()}
+                names = (max(strength, key=lambda n: strength[n]),)
+            blank = Logistic(np.zeros(len(names)), 0.0)
+            empty = _Model(names, tuple(Quantiles(scores[name][rows]) for name in names), blank)
+            designs[recipe.combined] = empty, empty.design(scores, rows)
+        last, x = designs[recipe.combined]
+        start = last.logistic if last.logistic.weights.any() else None
+        model = replace(last, logistic=calibration.fit_logistic(x, wrong, recipe.l2, start))
+        designs[recipe.combined] = model, x
+        models.append(model)
+    return models
+
+
+def _losses(scores: dict[str, Doubles], rows: Ints, wrong: BoolArray, part: Ints) -> Doubles:
+    """Log loss of each recipe on fold g, learned without g and without f: (FOLDS f, FOLDS g, recipes).
+
+    The model without the folds f and g serves twice. NaN where f = g.
+    """
+    out = np.full((FOLDS, FOLDS, len(RECIPES)), np.nan)
+    for f, g in itertools.combinations(range(FOLDS), 2):
+        learn = (part != f) & (part != g)
+        for r, model in enumerate(_learn(scores, rows[learn], wrong[learn], RECIPES)):
+            for outer, held in ((f, g), (g, f)):
+                test = part == held
+                out[outer, held, r] = calibration.log_loss(model(scores, rows[test]), wrong[test])
+    return out
+
+
+@dataclass(frozen=True)
+class _CrossFitted:
+    values: Doubles  # (N,)
+    models: tuple[_Model, ...]  # one per fold
+    part: Ints  # (N,) the fold of each sample
+    losses: Doubles  # (recipes,) mean over all pairs of folds
+
+
+def _cross_fit(
+    scores: dict[str, Doubles], rows: Ints, wrong: BoolArray, rng: np.random.Generator
+) -> _CrossFitted:
+    """Out-of-fold P(wrong) of each of `rows`; errors and correct ones are dealt out evenly to the folds."""
+    part = np.empty(rows.size, np.int64)
+    some = np.zeros(rows.size, bool)
+    for outcome in (wrong, ~wrong):
+        members = rng.permutation(np.flatnonzero(outcome))
+        part[members] = np.arange(members.size) % FOLDS
+        share = min(1.0, CHOICE_ROWS / rows.size)
+        some[members[: max(2 * FOLDS, round(share * members.size))]] = True
+    losses = _losses(scores, rows[some], wrong[some], part[some])
+    values, models = np.empty(rows.size), []
+    for fold in range(FOLDS):
+        learn, answer = part != fold, part == fold
+        recipe = RECIPES[int(np.nanmean(losses[fold], axis=0).argmin())]
+        (model,) = _learn(scores, rows[learn], wrong[learn], [recipe])
+        values[answer] = model(scores, rows[answer])
+        models.append(model)
+    return _CrossFitted(values, tuple(models), part, np.nanmean(losses, axis=(0, 1)))
+
+
+def judge(values: Doubles, wrong: BoolArray, base: Doubles, draws: resample.Counts) -> Calibration:
+    """How well the probabilities `values` (N,) hold, beside a base rate `base` (N,) learned elsewhere."""
+    error, plain = (values - wrong) ** 2, (base - wrong) ** 2
+    errors, plains = resample.weighted_means(error, draws), resample.weighted_means(plain, draws)
+    return Calibration(
+        float(error.mean()),
+        resample.percentile_interval(errors),
+        float(plain.mean()),
+        float(plains.std(ddof=1)),
+        float(1 - error.mean() / plain.mean()),
+        resample.percentile_interval(1 - errors / plains),
+        calibration.calibration_error(calibration.equal_bins(values, BINS), values - wrong),
+        calibration.reliability(values, wrong, BINS),
+    )
+
+
+# ------------------------------------------------------------------------------------------ the column
 
 
 def _unvalidated(ws: Workspace, found: dict[str, Doubles], why: str) -> Risk:
@@ -101,31 +254,51 @@ def _assess(ws: Workspace) -> Risk:
         wrong = ~ws.probe.correct
     except Skip as skip:
         return _unvalidated(ws, found, skip.reason)
-    n_folds = 5
-    if min(wrong.sum(), (~wrong).sum()) < 2 * n_folds:
+    if min(wrong.sum(), (~wrong).sum()) < 2 * FOLDS:
         return _unvalidated(
             ws, found, f"the probe has {wrong.sum()} errors in {wrong.size} samples, too few to calibrate on"
         )
-    values, chosen = np.empty(len(ws)), []
-    part = np.empty(len(ws), np.int64)
-    rng = ws.rng(5)
-    for outcome in (wrong, ~wrong):
-        members = rng.permutation(np.flatnonzero(outcome))
-        part[members] = np.arange(members.size) % n_folds
-    for fold in range(n_folds):
-        learn, answer = part != fold, part == fold
-        strength = {name: ranking.auroc(-s[learn], wrong[learn]) for name, s in found.items()}
-        name = max(strength, key=lambda n: strength[n])
-        chosen.append(name)
-        values[answer] = _calibrate(found[name][learn], wrong[learn], found[name][answer])
-    rank = ranking.Ranking(values, wrong)
-    auroc = rank.auroc()
-    interval = resample.percentile_interval(rank.resample(ws.draws)[:, 0])
-    choices = dict(Counter(chosen).most_common())
+    fitted = _cross_fit(found, np.arange(len(ws)), wrong, ws.rng(5))
+    rank = ranking.Ranking(fitted.values, wrong)
+    ends = resample.percentile_interval(rank.resample(ws.draws)[:, 0])
+    rates = np.array([wrong[fitted.part != fold].mean() for fold in range(FOLDS)])
+    choices = dict(Counter(_name(model, len(found)) for model in fitted.models).most_common())
     name = next(iter(choices))
-    title = BY_NAME[name].title
-    if interval is not None and interval[0] <= 0.5:
-        verdict = "No label-free score predicts the errors better than chance here; do not rely on it"
-    else:
-        verdict = f"Chosen for its AUROC in {choices[name]} of {n_folds} folds and calibrated on them"
-    return Risk(values, name, title, True, auroc, interval, choices, f"{verdict}.")
+    title = BY_NAME[name].title if name != COMBINED else f"{len(found)} label-free scores together"
+    return Risk(
+        fitted.values,
+        name,
+        title,
+        True,
+        rank.auroc(),
+        ends,
+        choices,
+        _explanation(name, choices, ends),
+        judge(fitted.values, wrong, rates[fitted.part], ws.draws),
+        _weights(fitted.models),
+    )
+
+
+def _name(model: _Model, candidates: int) -> str:
+    return model.names[0] if len(model.names) == 1 or candidates == 1 else COMBINED
+
+
+def _explanation(name: str, choices: dict[str, int], ends: tuple[float, float] | None) -> str:
+    if ends is not None and ends[0] <= 0.5:
+        return (
+            "Neither a label-free score nor all of them together predict the errors better than chance here; "
+            "do not rely on it."
+        )
+    of = f"in {choices[name]} of {FOLDS} folds"
+    if name == COMBINED:
+        return f"All scores together did better than the single best {of}, and are calibrated on the others."
+    return f"It did better alone than all scores together {of}, and is calibrated on the others."
+
+
+def _weights(models: Sequence[_Model]) -> dict[str, float]:
+    """Mean over the folds of the weight of each score, 0 where a fold does without it; the strongest first."""
+    total: Counter[str] = Counter()
+    for model in models:
+        for name, weight in zip(model.names, model.logistic.weights, strict=True):
+            total[name] += float(weight) / len(models)  # type: ignore[assignment]
+    return dict(sorted(total.items(), key=lambda item: -abs(item[1])))

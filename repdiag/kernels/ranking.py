@@ -1,4 +1,4 @@
-"""How well a score ranks positives above negatives: AUROC and average precision, plain and resampled."""
+"""How well a score ranks positives above negatives: AUROC, average precision, precision among the first shares."""
 
 from __future__ import annotations
 
@@ -58,3 +58,19 @@ class Ranking:
     def resample(self, draws: Iterable[npt.NDArray[np.uint8]]) -> Doubles:
         """(AUROC, average precision) under each draw of weights: (B, 2)."""
         return np.array([(self.auroc(w), self.average_precision(w)) for w in draws])
+
+    def precision(self, shares: Doubles, weights: Weights | None = None) -> Doubles:
+        """Share of positives among the first of each of `shares` (in (0, 1]) of the weight, high scores first (M,).
+
+        Where equal scores lie across the border, the mean over the ways to break the tie; NaN without any weight.
+        """
+        true, false = self._cumulative(weights)
+        total = true + false
+        if total[-1] == 0:
+            return np.full(len(shares), np.nan)
+        target = np.asarray(shares) * total[-1]
+        return np.asarray(np.interp(target, np.append(0, total), np.append(0, true)) / target)
+
+    def resampled_precision(self, shares: Doubles, draws: Iterable[npt.NDArray[np.uint8]]) -> Doubles:
+        """`precision` under each draw of weights: (B, M)."""
+        return np.array([self.precision(shares, w) for w in draws])
