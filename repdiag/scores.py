@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repdiag.kernels import kmeans, rows
-from repdiag.kernels.rows import Doubles
-from repdiag.types import Need, Status
-from repdiag.workspace import Skip, Workspace
+from repdiag.kernels import kmeans, ranking, resample, rows
+from repdiag.kernels.rows import Doubles, Floats
+from repdiag.types import BoolArray, Need, Status
+from repdiag.workspace import Activation, Skip, Workspace
 
 KALIBHAT = "Kalibhat et al. 2024, arXiv 2203.01881v6"
 
@@ -71,6 +71,73 @@ def _compute_activations(ws: Workspace) -> dict[str, Doubles]:
 
 def _activations(ws: Workspace) -> dict[str, Doubles]:
     return ws.once("activations", lambda: _compute_activations(ws))
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Q-Score's rule carried over to features of either sign (ours): what `q_score_signed` rests on.
+
+    x_ij is row i at unit length, c_j the mean of feature j over the reference rows, g_ij = x_ij - c_j, mu_i and
+    sigma_i the mean and population std of g_i over the D features. A feature stands out of row i when
+    |g_ij - mu_i| > eps sigma_i, on either side. `activation` holds A_j over the reference rows and S by the
+    same percentiles as Q-Score's.
+    """
+
+    center: Doubles
+    eps: float
+    activation: Activation
+
+    @property
+    def selected(self) -> BoolArray:
+        """S (D,)."""
+        return self.activation.selected
+
+
+FLAT = 1e-7
+"""A row of unit length whose features differ by less than this (float32's resolution) has none that stands out."""
+
+
+def _heights(x: Floats, center: Doubles, eps: float) -> tuple[Doubles, BoolArray]:
+    """|g_ij - mu_i| and which features stand out, (N, D) each; none does in a flat row or a row of zeros."""
+    g = x - center
+    g -= g.mean(1, keepdims=True)
+    std = np.sqrt(np.einsum("nd,nd->n", g, g) / max(1, x.shape[1]))
+    known = (std > FLAT) & x.any(1)
+    height = np.abs(g)
+    return height, (height > (eps * std)[:, None]) & known[:, None]
+
+
+def adapted(ws: Workspace) -> Adapted:
+    """The adapted rule on `ws`. Its eps is half of Q-Score's: 2 by default.
+
+    Why half: Q-Score's eps = 4 lets at most 5.9 % of the features of a row stand out (Cantelli), and the
+    heavy-tailed features after a ReLU do reach that far. Signed features are nearly Gaussian (kurtosis about 3 on
+    the encoders we tried), where |z| > 4 has probability 0.006 % and |z| > 2 has 4.6 %: the same order as that bound.
+    """
+
+    def compute() -> Adapted:
+        part = ws.reference
+        center = np.zeros(ws.dim)
+        for b in rows.blocks(len(part), ws.dim * 8):
+            center += part[b].sum(0, dtype=np.float64)
+        center /= len(part)
+        eps, total = ws.config.eps / 2, np.zeros(ws.dim)
+        for b in rows.blocks(len(part), ws.dim * 32):
+            total += _heights(part[b], center, eps)[1].sum(0)
+        return Adapted(center, eps, ws.select(100.0 * total / len(part)))
+
+    return ws.once("adapted activation", compute)
+
+
+def _adapted_score(ws: Workspace) -> Doubles:
+    rule, out = adapted(ws), np.full(len(ws), np.nan)
+    for b in rows.blocks(len(ws), ws.dim * 32):
+        height, fires = _heights(ws.x[b], rule.center, rule.eps)
+        fires &= rule.selected
+        size = fires.sum(1)
+        total = np.where(fires, height, 0).sum(1)
+        out[b] = np.divide(total, size, out=np.full(size.size, np.nan), where=size > 0)
+    return out
 
 
 def _density(ws: Workspace) -> Doubles:
@@ -135,6 +202,14 @@ SCORES: tuple[Score, ...] = (
         Status.OURS,
         lambda ws: _activations(ws)["active_features"],
         _SIGNED,
+    ),
+    Score(
+        "q_score_signed",
+        "Q-Score, adapted to features of either sign",
+        "mean over L_i & S of |g_ij - mu_i|, g = features less their mean over the data, both sides, eps / 2",
+        f"ours, after {KALIBHAT}, eq. 1",
+        Status.OURS,
+        _adapted_score,
     ),
     Score(
         "max_z",
@@ -217,3 +292,65 @@ def as_rank(values: Doubles) -> Doubles:
     finite = values[np.isfinite(values)]
     lowest = float(finite.min()) - 1.0 if finite.size else 0.0
     return np.where(np.isfinite(values), values, lowest)
+
+
+# ------------------------------------------------------------------------------- is Q-Score to be trusted?
+
+MOST_EMPTY = 0.5
+"""Q-Score is not to be trusted where more than this share of the samples has none. Ours."""
+
+FEWEST = 8
+"""... nor where fewer features than this can stand out of a sample, or are in S. Ours."""
+
+TRUST_DRAWS = 200
+
+
+def trust(ws: Workspace) -> str | None:
+    """Why Q-Score is not to be trusted on these embeddings, in one sentence; None when nothing speaks against it.
+
+    Reasons: signed features; a D at which fewer than 8 features can stand out of a sample (D / (1 + eps^2), Cantelli);
+    fewer than 8 features in S; no Q-Score for more than half of the samples; and, where a probe can be trained, an
+    AUROC for its correctness whose 95 % interval (200 bootstrap draws) does not lie above 0.5. All limits are ours.
+    Trains the probe when there are labels.
+    """
+    return ws.once("trust in Q-Score", lambda: _trust(ws))
+
+
+def _trust(ws: Workspace) -> str | None:
+    try:
+        values = BY_NAME["q_score"].values(ws)
+    except Skip as skip:
+        return f"Q-Score is not to be trusted here: {skip.reason}."
+    reasons, eps = [], ws.config.eps
+    reach = ws.dim / (1 + eps**2)
+    if eps**2 >= ws.dim - 1:
+        reasons.append(f"with {ws.dim} features no z-score can exceed {eps:g}")
+    elif reach < FEWEST:
+        reasons.append(
+            f"at most {int(reach)} of {ws.dim} features of a sample can have a z-score above {eps:g}"
+        )
+    count = int(ws.activation.selected.sum())
+    if count < FEWEST:
+        reasons.append(f"only {count} of {ws.dim} features are discriminative")
+    empty = float(np.isnan(values).mean())
+    if empty > MOST_EMPTY:
+        reasons.append(f"{100 * empty:.1f} % of the samples have none")
+    reasons += _no_better_than_chance(ws, values)
+    return f"Q-Score is not to be trusted here: {'; '.join(reasons)}." if reasons else None
+
+
+def _no_better_than_chance(ws: Workspace, values: Doubles) -> list[str]:
+    """What its AUROC says against Q-Score; [] where it cannot be judged or does well."""
+    try:
+        correct = ws.probe.correct if ws.labeled else np.zeros(0, bool)
+    except Skip:
+        return []
+    if not correct.any() or correct.all() or not np.isfinite(values).any():
+        return []
+    ranked = ranking.Ranking(as_rank(values), correct)
+    auroc = float(ranked.auroc())
+    ends = resample.percentile_interval(np.array([ranked.auroc(w) for w in ws.draws[:TRUST_DRAWS]]))
+    if ends is None or ends[0] > 0.5:
+        return []
+    said = "ranks the errors above the correct" if ends[1] < 0.5 else "is no better than chance"
+    return [f"its AUROC for the probe's correctness, {auroc:.3f} [{ends[0]:.3f}, {ends[1]:.3f}], {said}"]

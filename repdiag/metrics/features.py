@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from repdiag.kernels import logistic, resample, rows
-from repdiag.kernels.rows import Doubles
-from repdiag.metrics import Rows, metric
+from repdiag.kernels import resample, rows
+from repdiag.metrics import metric
 from repdiag.metrics._answers import interval
-from repdiag.scores import KALIBHAT
-from repdiag.types import Direction, IntArray, Law, MetricResult, MetricSpec, Need, Null, Status
-from repdiag.workspace import Skip, Workspace
+from repdiag.scores import KALIBHAT, adapted
+from repdiag.types import BoolArray, Direction, IntArray, Law, MetricResult, MetricSpec, Need, Status
+from repdiag.workspace import Activation, Skip, Workspace
 
 NONNEGATIVE = frozenset({Need.NONNEGATIVE})
-KEPT = (0.8, 0.6, 0.4, 0.2)
-RANDOM_SEEDS = 4
-PROBE_ROWS = 5000
-"""Training rows of the compression probes: 21 fits; the comparison is at equal rows, so a cap is fair."""
+QUANTILES = (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
 
 
 def _demand_reach(ws: Workspace) -> None:
@@ -50,6 +48,9 @@ def activation_frequency(ws: Workspace) -> MetricResult:
 
     That is 5.88 % at eps = 4: one sample can have at most D/17 features that far out. With D <= 17 no feature
     can reach z = 4 at all and the metric is skipped. Invariant to the scale of each sample.
+
+    The table is the curve of A_j: for some percentiles the frequency there (over the reference rows, from which S
+    is made) and whether a feature of that frequency is in S.
     """
     _demand_reach(ws)
     share = np.empty(len(ws))
@@ -60,8 +61,18 @@ def activation_frequency(ws: Workspace) -> MetricResult:
         float(share.mean()),
         interval(resample.percentile_interval(means), "bootstrap over samples", len(ws.draws)),
         per_sample=share,
+        table=_frequency_curve(ws.activation),
         parameters={"eps": ws.config.eps, "never_fire": int((ws.activation.frequency == 0).sum())},
         note="No null: the bound 100 / (1 + eps^2) is the reference.",
+    )
+
+
+def _frequency_curve(found: Activation) -> tuple[dict[str, float | bool], ...]:
+    """Percentiles of the activation frequencies."""
+    values = np.percentile(found.frequency, QUANTILES)
+    return tuple(
+        {"percentile": float(q), "frequency": float(v), "in_s": bool(found.low <= v <= found.high and v > 0)}
+        for q, v in zip(QUANTILES, values, strict=True)
     )
 
 
@@ -120,100 +131,75 @@ def discriminative_features(ws: Workspace) -> MetricResult:
     )
 
 
-def nested_features(ws: Workspace, kept: float) -> IntArray:
+@dataclass(frozen=True)
+class Order:
+    """Features from the rarest to the most generic (D,), by Q-Score's rule ("paper") or the adapted one."""
+
+    features: IntArray
+    rule: str
+    why: str | None  # what a reader should know about the rule
+
+
+def frequency_order(ws: Workspace) -> Order:
+    """Features by activation frequency; ties by their mean (paper's rule) or their spread (adapted).
+
+    The paper's frequencies for features that are never negative, where any of them is discriminative; else those
+    of the adapted rule (`scores.adapted`), which is ours. Skip where hardly any feature ever stands out by either.
+    """
+
+    def compute() -> Order:
+        mean = ws.reference.mean(0, dtype=np.float64)
+        if ws.nonnegative and ws.activation.selected.any():
+            return Order(np.lexsort((mean, ws.activation.frequency)), "paper", None)
+        rule = adapted(ws)
+        if not rule.selected.any():
+            raise Skip(
+                "there is no discriminative feature: hardly any ever stands out, or the same few always do"
+            )
+        spread = np.zeros(ws.dim)
+        for b in rows.blocks(len(ws.reference), ws.dim * 8):
+            spread += ((ws.reference[b] - mean) ** 2).sum(0)
+        cause = (
+            "no feature is discriminative by Q-Score's rule" if ws.nonnegative else "the features are signed"
+        )
+        why = (
+            f"Adapted rule (ours), since {cause}: frequencies count |z| > {rule.eps:g} on either side, of features"
+            " less their mean."
+        )
+        return Order(np.lexsort((spread, rule.activation.frequency)), "adapted", why)
+
+    return ws.once("frequency order", compute)
+
+
+def nested_features(ws: Workspace, kept: float, path: str = "both") -> IntArray:
     """The `kept` share of features in the middle of the frequency order: both limits move in together.
 
     Straight line from all features (percentiles 0..100) through S (50..95) and on: ours, the paper gives no
-    path. Ties in frequency are ordered by the feature's mean. At least one feature.
+    path. `path` "lower" raises only the lower limit (the most generic stay), "upper" cuts only the upper one (the
+    rarest stay). At least one feature.
     """
-    order = np.lexsort((ws.reference.mean(0, dtype=np.float64), ws.activation.frequency))
+    order = frequency_order(ws).features
     outside = ws.config.lower + 100 - ws.config.upper
     cut_low = ws.config.lower / outside if outside else 0.5  # share of the cut that is taken below
     size = max(1, round(kept * ws.dim))
-    start = round((ws.dim - size) * cut_low)
+    start = round((ws.dim - size) * {"both": cut_low, "lower": 1.0, "upper": 0.0}[path])
     return np.sort(order[start : start + size])
 
 
-def _subset_correct(ws: Workspace, columns: IntArray, train: IntArray, test: IntArray, l2: float) -> Doubles:
-    x, y = ws.reference_space[train][:, columns], ws.reference_labels[train]
-    model = logistic.fit(x, y, ws.k, l2, iterations=50, device=ws.device)
-    return np.asarray(model.logits(ws.space[test][:, columns]).argmax(1) == ws.labels[test], np.float64)
+def keep(ws: Workspace, features: IntArray) -> None:
+    """Remember the features that `smallest_subset` chose."""
+    mask = np.zeros(ws.dim, bool)
+    mask[features] = True
+    _kept(ws)["mask"] = mask
 
 
-@metric(
-    MetricSpec(
-        name="compression",
-        family="features",
-        title="Accuracy with 60 % of the features",
-        meaning="high: dropping the 40 % rarest and most generic features costs the linear probe little",
-        formula="held-out probe accuracy on the middle 60 % of features by A_j; null: random 60 %, 4 seeds",
-        source=f"{KALIBHAT}, Fig. 2",
-        status=Status.ADAPTED,
-        direction=Direction.HIGHER,
-        low=0,
-        high=1,
-        unit="share",
-        needs=frozenset({Need.NONNEGATIVE, Need.LABELS}),
-        laws=frozenset({Law.PERMUTATION, Law.SCALE}),
-        cost="21 probe fits",
-    ),
-    rows=Rows.GIVEN,
-)
-def compression(ws: Workspace) -> MetricResult:
-    """Accuracy of new linear probes on nested sets of features against random sets of equal size.
+def _kept(ws: Workspace) -> dict[str, BoolArray]:
+    return ws.once("kept features", dict)
 
-    The table is the whole curve: for each share kept the accuracy with its interval, the mean and spread of four
-    random sets, and the paired difference with its interval. One fold, at most 5,000 training rows, the full
-    probe's L2. Value: accuracy at 60 % kept, the null: random sets of that size.
+
+def kept_features(ws: Workspace) -> BoolArray | None:
+    """The smallest subset within a point of the full accuracy (D,), as the metric `smallest_subset` chose it.
+
+    None where that metric was not run or was skipped: asking trains nothing.
     """
-    if not ws.activation.selected.any():
-        raise Skip(
-            "there is no discriminative feature: hardly any ever stands out, or the same few always do"
-        )
-    fold, (l2, _) = ws.folds[0], ws.probe_l2
-    rng = ws.rng(12)
-    train = np.sort(rng.permutation(fold.train)[:PROBE_ROWS])
-    draws = ws.draws[:, fold.test]
-    table, found = [], None
-    for kept in (1.0, *KEPT):
-        chosen = nested_features(ws, kept)
-        ours = _subset_correct(ws, chosen, train, fold.test, l2)
-        others = [
-            _subset_correct(ws, np.sort(rng.permutation(ws.dim)[: chosen.size]), train, fold.test, l2)
-            for _ in range(RANDOM_SEEDS if kept < 1 else 0)
-        ]
-        ends = resample.percentile_interval(resample.weighted_means(ours, draws))
-        row: dict[str, float | int | None] = {
-            "kept": kept,
-            "features": int(chosen.size),
-            "accuracy": float(ours.mean()),
-            "low": ends[0] if ends else None,
-            "high": ends[1] if ends else None,
-        }
-        if others:
-            means = np.array([o.mean() for o in others])
-            gap = ours - np.mean(others, axis=0)
-            gap_ends = resample.percentile_interval(resample.weighted_means(gap, draws))
-            row |= {
-                "random_mean": float(means.mean()),
-                "random_std": float(means.std(ddof=1)),
-                "gain": float(gap.mean()),
-                "gain_low": gap_ends[0] if gap_ends else None,
-                "gain_high": gap_ends[1] if gap_ends else None,
-            }
-            if kept == 0.6:
-                found = (
-                    float(ours.mean()),
-                    ends,
-                    Null("random features", *resample.summary(means), len(means)),
-                )
-        table.append(row)
-    assert found is not None
-    value, ends, random = found
-    return MetricResult(
-        value,
-        interval(ends, "bootstrap over samples", len(draws)),
-        random,
-        table=tuple(table),
-        parameters={"l2": l2, "train_rows": int(train.size), "test_rows": int(fold.test.size), "kept": 0.6},
-    )
+    return _kept(ws).get("mask")
