@@ -101,7 +101,7 @@ def _strangers(ws: Workspace, views: Floats, at: IntArray) -> list[float]:
     MetricSpec(
         name="neighbor_agreement_excess",
         family="similarity",
-        title="Nearest neighbor's class beyond chance",
+        title="Nearest neighbor beyond chance",
         meaning="high: the nearest other image would be a good positive, as it is of the same class",
         formula="P@1 - sum_c n_c (n_c - 1) / (N (N - 1)); P@k for k = 5, 10, 20 in the table",
         source="ours; nearest neighbors as positives are what several similarity losses rest on",

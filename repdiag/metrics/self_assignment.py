@@ -174,7 +174,7 @@ def _spec(name: str, title: str, meaning: str, formula: str, **more: object) -> 
 @metric(
     _spec(
         "self_assignment_spread",
-        "Self-assignment given to other images",
+        "Self-assignment to other images",
         "high: images of a batch look alike enough to be assigned to each other; 0: each to itself alone",
         "1 - mean_i A_ii, A = Sinkhorn(H H'/0.05) of a batch, rows sum to 1",
     )

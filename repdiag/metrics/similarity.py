@@ -158,7 +158,7 @@ def cluster_usage_kl(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="assignment_information",
         family="similarity",
-        title="Information in the assignments (ICCL)",
+        title="Information in assignments (ICCL)",
         meaning="high: which coordinate stands out says much about which image it is",
         formula="I = H(mean_i P_i) - mean_i H(P_i), P = softmax(f/0.1)",
         source=ICCL,
