@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from repdiag.kernels import resample, spectrum
 from repdiag.kernels.rows import Doubles
 from repdiag.metrics import Rows, metric
-from repdiag.metrics._answers import defined, interval, sample_mean
-from repdiag.types import Direction, Law, MetricResult, MetricSpec, Need, Status
+from repdiag.metrics._answers import defined, sample_mean
+from repdiag.types import Direction, Interval, Law, MetricResult, MetricSpec, Need, Row, Status
 from repdiag.workspace import Skip, Workspace
 
 ALL_LAWS = frozenset({Law.PERMUTATION, Law.ROTATION, Law.SCALE, Law.FEATURE_ORDER})
 GROUPS = 10
 PAIR_ROWS = 4096
+MANY_FEATURES = 1024
 Spectral = Callable[[Doubles], float]
 
 
-def _spectra(ws: Workspace, centered: bool) -> tuple[Doubles, ...]:
-    """Eigenvalues of all rows, then without each of ten groups."""
+def values_only(ws: Workspace, yes: bool = False) -> bool:
+    """Whether only values are wanted of `ws`, neither intervals nor nulls (`yes` says so, before any metric ran).
 
-    def moments() -> tuple[Doubles, Doubles, Doubles]:
-        return spectrum.grouped_moments(ws.space, min(GROUPS, len(ws)))
+    For metrics whose interval or null costs many times the value: `repdiag.sizes` measures parts and shows values.
+    """
+    return ws.once("values only", lambda: yes)
+
+
+def jackknife_groups(ws: Workspace) -> int:
+    """How many groups the jackknife leaves out in turn: 10, or 5 above 1,024 features, each an eigendecomposition."""
+    if values_only(ws):
+        return 1
+    return min(GROUPS if ws.dim <= MANY_FEATURES else GROUPS // 2, len(ws))
+
+
+def _spectra(ws: Workspace, centered: bool) -> tuple[Doubles, ...]:
+    """Eigenvalues of all rows, then without each of the jackknife's groups."""
 
     def compute() -> tuple[Doubles, ...]:
-        second, first, count = ws.once("moments", moments)
-        parts = [
-            (second.sum(0), first.sum(0), float(count.sum())),
-            *spectrum.leave_one_out(second, first, count),
-        ]
-        return tuple(spectrum.eigenvalues(s, f if centered else None, n) for s, f, n in parts)
+        known = ws.once("moments", lambda: spectrum.moments(ws.space, jackknife_groups(ws)))
+        return tuple(known.spectra(centered))
 
     return ws.once(("spectra", centered), compute)
 
@@ -39,20 +49,20 @@ def _spectra(ws: Workspace, centered: bool) -> tuple[Doubles, ...]:
 def _spectral(ws: Workspace, centered: bool, reduce: Spectral) -> MetricResult:
     all_rows, *without = _spectra(ws, centered)
     value = defined(reduce(all_rows), "the embeddings do not vary")
-    replicates = np.array([reduce(v) for v in without])
-    known = np.isfinite(replicates).all()
     return MetricResult(
         value,
-        interval(
-            resample.jackknife_interval(value, replicates),
-            "jackknife over 10 groups",
-            len(without),
-        )
-        if known
-        else None,
+        jackknife(value, np.array([reduce(v) for v in without])),
         parameters={"samples": len(ws), "features": ws.dim},
         note="Grows with N and is bounded by D: compare encoders at equal N and D only.",
     )
+
+
+def jackknife(value: float, replicates: Doubles) -> Interval | None:
+    """The delete-a-group jackknife's interval; None where a replicate is undefined or there are none."""
+    if replicates.size < 2 or not np.isfinite(replicates).all():
+        return None
+    ends = resample.jackknife_interval(value, replicates)
+    return Interval(*ends, f"jackknife over {replicates.size} groups", replicates.size)
 
 
 def rank_me(eigenvalues: Doubles) -> float:
@@ -81,16 +91,41 @@ def rank_me(eigenvalues: Doubles) -> float:
         laws=ALL_LAWS,
         cost="O(ND^2 + D^3)",
         headline=True,
+        by_size=True,
     ),
     rows=Rows.GIVEN,
 )
 def rankme(ws: Workspace) -> MetricResult:
     """Effective rank in [1, min(N, D)] (up to the 1e-7), from unit rows, in float64; higher is better.
 
-    Singular values are square roots of the eigenvalues of X'X, accurate to about 1e-8 of the largest. Interval:
-    delete-a-group jackknife over ten groups. D orthonormal directions in equal use: D.
+    Singular values are square roots of the eigenvalues of X'X (of XX' where N < D), accurate to about 1e-8 of the
+    largest. The table holds the singular value curve at ranks 1, 2, 4, ... up to min(N, D): relative to the first,
+    and the share of the squared norm in the ranks so far. `numerical_rank` counts the singular values above
+    max(N, D) * 2^-23 of the first, what float32 rows can tell from zero. Interval: delete-a-group jackknife over ten
+    groups (five above 1,024 features). D orthonormal directions in equal use: D; identical rows: 1.
     """
-    return _spectral(ws, False, rank_me)
+    found = _spectral(ws, False, rank_me)
+    singular = np.sqrt(_spectra(ws, False)[0][: min(len(ws), ws.dim)])
+    floor = max(len(ws), ws.dim) * 2.0**-23
+    return replace(
+        found,
+        table=_curve(singular),
+        parameters={**found.parameters, "numerical_rank": int((singular > floor * singular[0]).sum())},
+    )
+
+
+def _curve(singular: Doubles) -> tuple[Row, ...]:
+    """Rows of the singular value curve at powers of two, and at the last rank."""
+    share = np.cumsum(singular**2) / (singular**2).sum()
+    ranks = [r for r in (2**i for i in range(32)) if r < singular.size] + [singular.size]
+    return tuple(
+        {
+            "rank": r,
+            "singular_value": float(singular[r - 1] / singular[0]),
+            "share_so_far": float(min(1.0, share[r - 1])),
+        }
+        for r in ranks
+    )
 
 
 def alpha_fit(eigenvalues: Doubles) -> tuple[float, float, int, int]:
@@ -132,7 +167,7 @@ def alpha_req(ws: Workspace) -> MetricResult:
     """Exponent of the power law of the covariance spectrum; the fitted ranks and R^2 are in the parameters.
 
     Ranks 4 to half of the positive ones (all when there are 40 or fewer): our choice; read nothing into alpha
-    where R^2 is low. Interval: jackknife over ten groups.
+    where R^2 is low. Interval: jackknife over ten groups (five above 1,024 features).
     """
     found = _spectral(ws, True, lambda v: alpha_fit(v)[0])
     _, fit, first, last = alpha_fit(_spectra(ws, True)[0])
@@ -165,11 +200,16 @@ def participation(eigenvalues: Doubles) -> float:
         needs=frozenset(),
         laws=ALL_LAWS,
         cost="O(ND^2 + D^3)",
+        by_size=True,
     ),
     rows=Rows.GIVEN,
 )
 def participation_ratio(ws: Workspace) -> MetricResult:
-    """Number of directions that hold the variance, in [1, D]; gives large eigenvalues more weight than RankMe."""
+    """Number of directions that hold the variance, in [1, D]; gives large eigenvalues more weight than RankMe.
+
+    Interval: jackknife over ten groups (five above 1,024 features). Isotropic rows: about D N / (N + D), and D only
+    in the limit of many samples, which `by_size` shows.
+    """
     return _spectral(ws, True, participation)
 
 
@@ -220,11 +260,7 @@ def uniformity(ws: Workspace) -> MetricResult:
     replicates = np.array([without(g) for g in range(groups)])
     return MetricResult(
         value,
-        interval(
-            resample.jackknife_interval(value, replicates),
-            f"jackknife over {groups} groups",
-            groups,
-        ),
+        jackknife(value, replicates),
         parameters={"t": 2, "samples": len(some)},
     )
 
