@@ -85,7 +85,8 @@ def test_directions_from_other_rows_give_the_variance_along_them() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(90, 5)).astype(np.float32), np.arange(90) % 3
     means = rng.normal(size=(3, 5))
-    spread, distance = classes.directional_spread(x, y, means)
+    each, distance = classes.directional_spread(x, y, means)
+    spread = dict(each)
     for i in range(3):
         for j in range(3):
             if i == j:

@@ -7,104 +7,36 @@ two CDNVs and the nearest center on rows as given where `--no-l2` keeps those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 
-from repdiag.kernels import classes, resample
-from repdiag.kernels.classes import ClassGeometry
+from repdiag.kernels import resample
 from repdiag.kernels.rows import Doubles
 from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import (
     PERMUTED,
-    class_means,
     defined,
     interval,
-    known_mean,
     null,
     sample_mean,
     singletons,
 )
+from repdiag.metrics._centers import permuted_errors
+from repdiag.metrics._class_geometry import from_geometry
+from repdiag.metrics._class_tables import (
+    center_errors,
+    class_columns,
+    close_pairs,
+    nearest_distance,
+    pair_columns,
+)
+from repdiag.metrics._directional import pair_values, permuted_values
 from repdiag.types import Direction, Law, MetricResult, MetricSpec, Need, Status
-from repdiag.workspace import Fold, Workspace
+from repdiag.workspace import Workspace
+
+__all__ = ["class_columns", "pair_columns"]
 
 LABELS = frozenset({Need.LABELS})
 COSINE_LAWS = frozenset({Law.PERMUTATION, Law.ROTATION, Law.SCALE, Law.FEATURE_ORDER})
-
-
-def _variance(g: ClassGeometry) -> float:
-    return known_mean(g.variance)
-
-
-def _distance(g: ClassGeometry) -> float:
-    return known_mean(g.distance)
-
-
-def r2(g: ClassGeometry) -> float:
-    """1 - (1 - avg_c ||mu_c||^2) / (1 - ||avg_c mu_c||^2)."""
-    within, total = 1 - known_mean(g.center_square), 1 - g.grand_square
-    return 1 - within / total if total > 0 else float("nan")
-
-
-def cdnv_value(g: ClassGeometry) -> float:
-    """Mean over pairs i != j of (Var_i + Var_j) / (2 ||mu_i - mu_j||^2)."""
-    both = g.variance[:, None] + g.variance[None, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = both / (2 * g.distance**2)
-    known = np.isfinite(g.distance)
-    return float(ratio[known].mean()) if known.any() and (g.distance[known] > 0).all() else float("nan")
-
-
-REDUCTIONS: dict[str, Callable[[ClassGeometry], float]] = {
-    "intra_class_variance": _variance,
-    "inter_class_distance": _distance,
-    "r2_separation": r2,
-    "cdnv": cdnv_value,
-}
-
-
-def _replicates(ws: Workspace, given: bool) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-    """Each reduction under at most 100 bootstrap draws (only their spread is used) and under permuted labels.
-
-    All four are taken from one geometry at a time: a geometry holds K x K distances, too much to keep 120 of.
-    `given`: of rows as they were given, where they are kept so (`Workspace.space`).
-    """
-
-    def reduced(geometries: Iterable[ClassGeometry]) -> dict[str, Doubles]:
-        rows = np.array([[reduce(g) for reduce in REDUCTIONS.values()] for g in geometries])
-        return dict(zip(REDUCTIONS, rows.T, strict=True))
-
-    def compute() -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-        draws = (geometry_of(ws.labels, w) for w in ws.draws[:100])
-        null_draws = (geometry_of(ws.labels[p]) for p in ws.permuted)
-        return reduced(draws), reduced(null_draws)
-
-    given = given and ws.space is not ws.x
-    geometry_of = ws.space_geometry_of if given else ws.geometry_of
-    return ws.once(("crowding replicates", given), compute)
-
-
-def _from_geometry(
-    ws: Workspace,
-    name: str,
-    per_class: Doubles | None = None,
-    table: tuple[dict[str, float | str], ...] = (),
-    given: bool = False,
-) -> MetricResult:
-    value = defined(
-        REDUCTIONS[name](ws.space_geometry if given else ws.geometry),
-        "fewer than two classes have two samples, or two class centers coincide",
-    )
-    draws, nulls = (found[name] for found in _replicates(ws, given))
-    return MetricResult(
-        value,
-        interval(resample.normal_interval(value, draws), "bootstrap standard error", draws.size),
-        null(PERMUTED, nulls),
-        per_class=per_class,
-        table=table,
-        parameters={"classes": int(np.isfinite(ws.geometry.variance).sum())},
-        note=singletons(ws),
-    )
 
 
 @metric(
@@ -134,7 +66,7 @@ def intra_class_variance(ws: Workspace) -> MetricResult:
 
     Two classes at two points each: {e1, e2} and {e3, e3} give (1 - 1/2 + 0) / 2 = 0.25.
     """
-    return _from_geometry(ws, "intra_class_variance", ws.geometry.variance)
+    return from_geometry(ws, "intra_class_variance", ws.geometry.variance)
 
 
 @metric(
@@ -163,19 +95,51 @@ def inter_class_distance(ws: Workspace) -> MetricResult:
     pairs: the crowded ones. O(ND + K^2 D) time, O(KD + K^2) memory. Two classes at e1 and e2: sqrt(2).
     """
     distance = ws.geometry.distance
-    pairs = np.argwhere(np.triu(np.isfinite(distance), 1))
-    nearest = pairs[np.argsort(distance[pairs[:, 0], pairs[:, 1]], kind="stable")[:10]]
+    a, b = close_pairs(ws.geometry)
     table = tuple(
-        {"class_a": ws.class_names[a], "class_b": ws.class_names[b], "distance": float(distance[a, b])}
-        for a, b in nearest
+        {"class_a": ws.class_names[i], "class_b": ws.class_names[j], "distance": float(distance[i, j])}
+        for i, j in zip(a[:10], b[:10], strict=True)
     )
-    return _from_geometry(ws, "inter_class_distance", nearest_distance(ws.geometry), table)
+    return from_geometry(ws, "inter_class_distance", nearest_distance(ws.geometry), table)
 
 
-def nearest_distance(g: ClassGeometry) -> Doubles:
-    """Distance of each class center to the nearest other one (K,); NaN where there is none."""
-    filled = np.where(np.isfinite(g.distance), g.distance, np.inf).min(1)
-    return np.where(np.isfinite(filled), filled, np.nan)
+@metric(
+    MetricSpec(
+        name="inter_class_distance_min",
+        family="crowding",
+        title="Distance between the two nearest classes",
+        meaning="high: even the two classes that lie closest have centers far apart",
+        formula="min over c != c' of ||mu_c - mu_c'||",
+        source="standard; claim of Song et al. 2024, arXiv 2407.13541",
+        status=Status.OURS,
+        direction=Direction.HIGHER,
+        low=0,
+        high=2,
+        unit="",
+        needs=LABELS,
+        laws=COSINE_LAWS,
+        cost="O(ND + K^2 D)",
+        by_size=True,
+    )
+)
+def inter_class_distance_min(ws: Workspace) -> MetricResult:
+    """Smallest Euclidean distance between two class centers, unit vectors, in [0, 2]; higher is better.
+
+    min over pairs of classes of ||mu_c - mu_c'||; `parameters` name the pair, the most crowded one. Plug-in: the
+    noise of two means inflates it as in `inter_class_distance` (so it falls as N grows), while the minimum over K^2/2
+    pairs pulls it down as K grows: compare it at equal N and K only. Classes with fewer than two samples are left out.
+    Interval: bootstrap standard error of the minimum, whichever pair attains it. O(ND + K^2 D) time. Centers at e1,
+    e2 and (e1 + e2) / sqrt(2): sqrt(2 - sqrt(2)).
+    """
+    a, b = close_pairs(ws.geometry, 1)
+    nearest = {"nearest_pair": (ws.class_names[a[0]], ws.class_names[b[0]])} if a.size else {}
+    return from_geometry(
+        ws,
+        "inter_class_distance_min",
+        nearest_distance(ws.geometry),
+        parameters=nearest,
+        undefined="fewer than two classes have two samples",
+    )
 
 
 @metric(
@@ -204,7 +168,7 @@ def r2_separation(ws: Workspace) -> MetricResult:
     same, pairs of a sample with itself included: equal to the closed form in O(ND). More separation is not
     always better: the source shows that it can hurt transfer. Simplex centers without spread: 1.
     """
-    return _from_geometry(ws, "r2_separation")
+    return from_geometry(ws, "r2_separation")
 
 
 @metric(
@@ -232,44 +196,7 @@ def cdnv(ws: Workspace) -> MetricResult:
     Var_i is the population variance of class i on unit vectors. The closest pairs dominate the mean; random
     labels give about n_c/2, the null. Skipped when two centers coincide. O(ND + K^2 D) time.
     """
-    return _from_geometry(ws, "cdnv", given=True)
-
-
-def _halves(ws: Workspace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
-    """The evaluated rows in two halves, each class dealt out alternately."""
-    rng, side = ws.rng(6), np.empty(len(ws), np.int64)
-    for c in range(ws.k):
-        members = rng.permutation(np.flatnonzero(ws.labels == c))
-        side[members] = np.arange(members.size) % 2
-    return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
-
-
-def _pairwise(square: Doubles, mean: Doubles, distance: Doubles) -> Doubles:
-    """Directional variance over squared distance per ordered pair (K, K): row class along its pair's axis."""
-    return (square - mean**2) / distance**2
-
-
-def _directional(ws: Workspace, labels: np.ndarray[tuple[int], np.dtype[np.int64]], draws: bool) -> Doubles:
-    """Directional CDNV as [value, bootstrap replicates...]; directions from one half, variance from the other."""
-    totals = []
-    # K x K per draw: fewer draws for many classes keep this below 512 MiB.
-    n_draws = min(100, len(ws.draws), max(20, 2**25 // ws.k**2)) if draws else 0
-    for fit, check in (_halves(ws), _halves(ws)[::-1]):
-        means, _ = classes.class_means(ws.space[fit], labels[fit], ws.k)
-        spread, distance = classes.directional_spread(ws.space[check], labels[check], means)
-        ratio = np.full((1 + n_draws, ws.k, ws.k), np.nan)
-        for c, t in enumerate(spread):
-            if len(t) < 2:
-                continue
-            weight = np.ones((1 + n_draws, len(t)))
-            if n_draws:
-                weight[1:] = ws.draws[:n_draws, check[labels[check] == c]]
-            weight /= np.maximum(weight.sum(1, keepdims=True), 1)
-            ratio[:, c] = _pairwise(weight @ t**2, weight @ t, distance[c])
-        both = ratio + ratio.transpose(0, 2, 1)
-        known = np.isfinite(both[0])
-        totals.append(both[:, known].mean(1) if known.any() else np.full(1 + n_draws, np.nan))
-    return np.asarray(np.mean(totals, axis=0))
+    return from_geometry(ws, "cdnv", given=True)
 
 
 @metric(
@@ -297,9 +224,10 @@ def directional_cdnv(ws: Workspace) -> MetricResult:
     The plug-in form is biased low (the direction is fitted to the very rows whose variance is taken), so it is
     cross-fitted: means and distances from one half of the rows, variances from the other, and back; that is our
     change. SSL training is said to lower this far more than CDNV, so read them together. The interval resamples
-    rows with the directions held. Needs four rows in at least two classes. O(NDK) time.
+    rows with the directions held; classes weigh alike. Needs four rows in at least two classes. Above 200 classes the
+    null takes 200 of the permuted classes at a time (they are all alike). O(NDK) time.
     """
-    found = _directional(ws, ws.labels, True)
+    found = pair_values(ws)[1]
     value = defined(float(found[0]), "fewer than two classes have the four samples that cross-fitting needs")
     return MetricResult(
         value,
@@ -308,36 +236,9 @@ def directional_cdnv(ws: Workspace) -> MetricResult:
             "bootstrap standard error, directions held",
             len(found) - 1,
         ),
-        null(PERMUTED, (float(_directional(ws, ws.labels[p], False)[0]) for p in ws.permuted)),
+        null(PERMUTED, permuted_values(ws)),
         note=singletons(ws),
     )
-
-
-def _center_errors(
-    ws: Workspace,
-    reference_labels: np.ndarray[tuple[int], np.dtype[np.int64]],
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> Doubles:
-    """1 where a sample is nearer to another class's center than to its own's (N,), out of fold."""
-    wrong = np.ones(len(ws))
-    for fold in ws.folds:
-        wrong[fold.test] = nearest_center(ws, fold, reference_labels) != labels[fold.test]
-    return wrong
-
-
-def _own_center_errors(ws: Workspace) -> Doubles:
-    return ws.once("center errors", lambda: _center_errors(ws, ws.reference_labels, ws.labels))
-
-
-def nearest_center(
-    ws: Workspace, fold: Fold, reference_labels: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Class of the nearest center (Euclidean, unit vectors) for the fold's test rows."""
-    means, total = classes.class_means(ws.reference_space[fold.train], reference_labels[fold.train], ws.k)
-    means[total == 0] = 0
-    offset = np.where(total > 0, (means**2).sum(1) / 2, np.inf)
-    score = ws.space[fold.test] @ means.astype(np.float32).T - offset
-    return np.asarray(score.argmax(1), np.int64)
 
 
 @metric(
@@ -364,14 +265,10 @@ def nearest_center_error(ws: Workspace) -> MetricResult:
     """Share of evaluated samples nearer to another class's center than to their own's, in [0, 1].
 
     Centers come from the train part, or out of fold without a split: a sample never helps to make the center
-    it is compared with. The plainest crowding number. Null: labels permuted. O(NDK) time.
+    it is compared with. The plainest crowding number; samples weigh alike, so large classes count more. Null: labels
+    permuted, fewer times (at least five) where N D K is above 4e9. O(NDK) time.
     """
-    nulls = []
-    for p in ws.permuted:
-        shuffled = ws.labels[p]
-        reference = ws.rng(7).permutation(ws.reference_labels) if ws.has_split else shuffled
-        nulls.append(float(_center_errors(ws, reference, shuffled).mean()))
-    return sample_mean(ws, _own_center_errors(ws), null_draws=nulls, per_class=True)
+    return sample_mean(ws, center_errors(ws), null_draws=permuted_errors(ws), per_class=True)
 
 
 @metric(
@@ -411,12 +308,3 @@ def knn_purity(ws: Workspace) -> MetricResult:
         per_class=True,
         parameters={"k": k},
     )
-
-
-def class_columns(ws: Workspace) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Per-class crowding facts for the class table, each (K,)."""
-    return {
-        "intra_class_variance": ws.geometry.variance,
-        "nearest_distance": nearest_distance(ws.geometry),
-        "nearest_center_error": class_means(ws, _own_center_errors(ws)),
-    }
