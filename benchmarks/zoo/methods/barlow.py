@@ -9,13 +9,13 @@ from lightly.models.modules.heads import BarlowTwinsProjectionHead
 from torch import Tensor
 
 from benchmarks.zoo.backbone import ResNet18
-from benchmarks.zoo.methods.base import Method, Recipe
+from benchmarks.zoo.methods.base import LARS, Method
 
 
 class BarlowTwins(Method):
     """Redundancy reduction, off-diagonal weight 0.005."""
 
-    recipe = Recipe("lars", 0.3, 1e-4)
+    recipe = LARS
 
     def __init__(self, backbone: ResNet18, classes: int) -> None:
         super().__init__(backbone, classes)

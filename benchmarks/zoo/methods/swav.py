@@ -10,7 +10,7 @@ from lightly.models.modules.heads import SwaVProjectionHead, SwaVPrototypes
 from torch import Tensor
 
 from benchmarks.zoo.backbone import ResNet18
-from benchmarks.zoo.methods.base import Method, Recipe
+from benchmarks.zoo.methods.base import LARS, Method
 
 PROTOTYPES = 256
 
@@ -18,7 +18,7 @@ PROTOTYPES = 256
 class SwAV(Method):
     """Swapped assignments by Sinkhorn; two views of full size only, and no queue."""
 
-    recipe = Recipe("lars", 0.6, 1e-6)
+    recipe = LARS
 
     def __init__(self, backbone: ResNet18, classes: int) -> None:
         super().__init__(backbone, classes)

@@ -9,13 +9,13 @@ from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor
 
 from benchmarks.zoo.backbone import ResNet18
-from benchmarks.zoo.methods.base import Method, Recipe
+from benchmarks.zoo.methods.base import LARS, Method
 
 
 class VICReg(Method):
     """Invariance, variance and covariance, weighted 25, 25 and 1."""
 
-    recipe = Recipe("lars", 0.3, 1e-4)
+    recipe = LARS
 
     def __init__(self, backbone: ResNet18, classes: int) -> None:
         super().__init__(backbone, classes)
