@@ -3,7 +3,8 @@
     python -m benchmarks.evidence.judge [--only PART] [--fresh | --any-code]
 
 From samples.csv: AUROC and both AUPRC with intervals, and each score's AUROC less that of Q-Score. For the encoders
-of `Study.variants`, from the embeddings that the scoring left in the cache: flattened maps against their averages over
+of `Study.variants`, from the embeddings that the scoring left in the cache: flattened maps against their
+averages over
 the image (as `--pool gap` gives), eps from 1 to 4, and S as the paper has it (percentiles 50 to 95) or all features.
 Each kind of features has its own linear probe, whose correct and incorrect answers Q-Score is to tell apart; the
 probe depends on neither eps nor S. Writes judged/judged.json in the folder of the run; what is there stays.

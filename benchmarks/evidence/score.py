@@ -2,7 +2,8 @@
 
     python -m benchmarks.evidence.score [--only PART] [--jobs N] [--fresh | --any-code] [--metrics NAMES]
 
-Each run is a process of its own, `repdiag score ... --no-map`, that writes into a folder under out/evidence, which gets
+Each run is a process of its own, `repdiag score ... --no-map`, that writes into a folder under out/evidence,
+which gets
 its name only when all of it is written: after a kill at any moment the next call goes on. Code is the same when its
 statements are: comments and docstrings do not count. `--any-code` keeps runs of other code as well.
 """
