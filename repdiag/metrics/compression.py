@@ -19,33 +19,29 @@ PARTNERS = {"variance": "top_variance", "pca": "pca", "lower": "lower_only", "up
 def _point(found: Curves, kept: float, draws: resample.Counts) -> dict[str, float | int | None]:
     """One row of the curve."""
     ours = found.correct["both", kept]
-    low, high = ends(ours, draws)
-    row: dict[str, float | int | None] = {
-        "kept": kept, "features": found.sizes[kept], "accuracy": float(ours.mean()), "low": low, "high": high
-    }  # fmt: skip
     if kept == 1.0:
-        return row
+        ((low, high),) = ends([ours], draws)
+        accuracy = float(ours.mean())
+        return {"kept": kept, "features": found.sizes[kept], "accuracy": accuracy, "low": low, "high": high}
     others = found.random(kept)
+    gaps = {"gain": ours - np.mean(others, axis=0)}
+    gaps |= {f"gain_over_{name}": ours - found.correct[path, kept] for path, name in PARTNERS.items()}
+    (low, high), *limits = ends([ours, *gaps.values()], draws)
     means = np.array([o.mean() for o in others])
-    gap = ours - np.mean(others, axis=0)
-    low, high = ends(gap, draws)
-    row |= {
+    row: dict[str, float | int | None] = {
+        "kept": kept,
+        "features": found.sizes[kept],
+        "accuracy": float(ours.mean()),
+        "low": low,
+        "high": high,
         "random_mean": float(means.mean()),
         "random_std": float(means.std(ddof=1)),
-        "gain": float(gap.mean()),
-        "gain_low": low,
-        "gain_high": high,
+        "pca_dimensions": found.pca_sizes[kept],
     }
-    for path, name in PARTNERS.items():
-        other = found.correct[path, kept]
-        low, high = ends(ours - other, draws)
-        row |= {
-            name: float(other.mean()),
-            f"gain_over_{name}": float((ours - other).mean()),
-            f"gain_over_{name}_low": low,
-            f"gain_over_{name}_high": high,
-        }
-    return row | {"pca_dimensions": found.pca_sizes[kept]}
+    row |= {name: float(found.correct[path, kept].mean()) for path, name in PARTNERS.items()}
+    for (name, gap), (low, high) in zip(gaps.items(), limits, strict=True):
+        row |= {name: float(gap.mean()), f"{name}_low": low, f"{name}_high": high}
+    return row
 
 
 @metric(
@@ -81,7 +77,7 @@ def compression(ws: Workspace) -> MetricResult:
     theirs) with its interval.
 
     Rows as given under --no-l2, else of unit length, float32; means in float64. In [0, 1], higher is better. One fold;
-    at most 5,000 training rows, 10,000 held-out rows and 100 classes; the L2 strength of the full probe for all sets.
+    at most 5,000 training rows, 10,000 held-out rows and 128 classes; the L2 strength of the full probe for all sets.
     Intervals: percentile bootstrap over held-out samples, the probes fixed (their training is not resampled).
 
     Source: Kalibhat et al., Fig. 2 (P); the path between its points is ours, and so are variance and PCA (O). For

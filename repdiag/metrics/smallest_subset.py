@@ -52,22 +52,22 @@ def _candidates(
 ) -> list[dict[str, float | int | str | bool | None]]:
     """The rows of the table for one path: every set, its accuracy on both parts, and which was chosen."""
     reporting = ~choosing
+    right = [found.full if i == 0 else found.correct[path, kept] for i, kept in enumerate(found.sizes)]
+    loss = [(found.full - r)[reporting] for r in right]
+    limits = ends([*(r[reporting] for r in right), *loss], draws[:, reporting])
     table: list[dict[str, float | int | str | bool | None]] = []
     for i, kept in enumerate(found.sizes):
-        right = found.full if i == 0 else found.correct[path, kept]
-        low, high = ends(right[reporting], draws[:, reporting])
-        loss = found.full[reporting] - right[reporting]
-        loss_low, loss_high = ends(loss, draws[:, reporting])
+        (low, high), (loss_low, loss_high) = limits[i], limits[i + len(right)]
         table.append(
             {
                 "method": name,
                 "kept": kept,
                 "features": (found.pca_sizes if path == "pca" and i else found.sizes)[kept],
-                "accuracy_choosing": float(right[choosing].mean()),
-                "accuracy": float(right[reporting].mean()),
+                "accuracy_choosing": float(right[i][choosing].mean()),
+                "accuracy": float(right[i][reporting].mean()),
                 "low": low,
                 "high": high,
-                "loss": float(loss.mean()),
+                "loss": float(loss[i].mean()),
                 "loss_low": loss_low,
                 "loss_high": loss_high,
                 "chosen": i == at,
