@@ -13,7 +13,7 @@ from repdiag.metrics._clusters import ari, spec
 from repdiag.metrics.stability import Pair, structureless
 from repdiag.scores import augmented_clusters
 from repdiag.types import BoolArray, Direction, DoubleArray, MetricResult, Need, Row
-from repdiag.workspace import Workspace
+from repdiag.workspace import Skip, Workspace
 
 MOVED = f"{GAUSSIAN}, moved as far"
 
@@ -130,9 +130,12 @@ def flip_rate(ws: Workspace) -> MetricResult:
     flips of samples deep inside a cluster mean that the augmentation destroys what the encoder sees. The cut points
     are quantiles of the margin, so a tenth is left out where margins tie. The rate grows with k and with the strength
     of the augmentation: compare only under the same. Bootstrap over samples; null: Gaussian rows moved by the views'
-    own displacements, dealt out at random. Skipped below four samples with views. Order of samples only (k-means
+    own displacements, dealt out at random. Skipped below four samples with views and
+    where all rows fall into one cluster. Order of samples only (k-means
     ties). Example: two views each of two images, one view in a foreign cluster: (0.5 + 0) / 2 = 0.25.
     """
+    if np.unique(ws.clusterings[0].labels).size < 2:
+        raise Skip("k-means found a single cluster: the rows are all alike")
     values = flip_rates(ws)
     at = np.flatnonzero(np.isfinite(values))
     margin, here = ws.margin[at], values[at]
