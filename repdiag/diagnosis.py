@@ -251,7 +251,7 @@ def _risk_facts(risk: Risk | None) -> dict[str, Any]:
     if risk is None:
         return {}
     low, high = risk.interval or (None, None)
-    return {
+    said = {
         "score": risk.score,
         "title": risk.title,
         "validated": risk.validated,
@@ -261,6 +261,16 @@ def _risk_facts(risk: Risk | None) -> dict[str, Any]:
         "explanation": risk.explanation,
         "fold_choices": risk.choices,
     }
+    if risk.calibration is not None:
+        held = risk.calibration
+        said |= {
+            "weights": risk.weights,
+            "brier": held.brier,
+            "brier_of_error_rate": held.base,
+            "skill": held.skill,
+            "ece": held.ece,
+        }
+    return said
 
 
 def _thumbnails(samples: Columns, read: ThumbnailReader | None) -> Mapping[str, bytes]:

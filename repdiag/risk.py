@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from repdiag.kernels import calibration, ranking, resample
-from repdiag.kernels.calibration import Bin, Logistic, Quantiles
+from repdiag.kernels.calibration import Bin, Logistic, Monotone, Quantiles
 from repdiag.kernels.rows import Doubles, Ints
 from repdiag.scores import BY_NAME, SCORES, as_rank
 from repdiag.types import BoolArray
@@ -122,9 +122,14 @@ class _Model:
     names: tuple[str, ...]
     places: tuple[Quantiles, ...]
     logistic: Logistic
+    curve: Monotone | None = None
 
     def __call__(self, scores: dict[str, Doubles], rows: Ints) -> Doubles:
-        return self.logistic(self.design(scores, rows))
+        return self.answer(self.design(scores, rows))
+
+    def answer(self, design: Doubles) -> Doubles:
+        found = self.logistic(design)
+        return found if self.curve is None else self.curve(found)
 
     def design(self, scores: dict[str, Doubles], rows: Ints) -> Doubles:
         return np.column_stack(
@@ -155,27 +160,50 @@ def _learn(
     return models
 
 
-def _losses(scores: dict[str, Doubles], rows: Ints, wrong: BoolArray, part: Ints) -> Doubles:
-    """Log loss of each recipe on fold g, learned without g and without f: (FOLDS f, FOLDS g, recipes).
+def _inner(scores: dict[str, Doubles], rows: Ints, wrong: BoolArray, part: Ints) -> Doubles:
+    """P(wrong) of each of `rows` by each recipe, learned without its own fold and without f: (FOLDS f, recipes, N).
 
-    The model without the folds f and g serves twice. NaN where f = g.
+    The model without the folds f and g serves twice, for both. NaN for the samples of f.
     """
-    out = np.full((FOLDS, FOLDS, len(RECIPES)), np.nan)
+    out = np.full((FOLDS, len(RECIPES), rows.size), np.nan)
     for f, g in itertools.combinations(range(FOLDS), 2):
         learn = (part != f) & (part != g)
-        for r, model in enumerate(_learn(scores, rows[learn], wrong[learn], RECIPES)):
-            for outer, held in ((f, g), (g, f)):
-                test = part == held
-                out[outer, held, r] = calibration.log_loss(model(scores, rows[test]), wrong[test])
+        models = _learn(scores, rows[learn], wrong[learn], RECIPES)
+        for outer, held in ((f, g), (g, f)):
+            test = part == held
+            designs = {kind: _first(models, kind).design(scores, rows[test]) for kind in (True, False)}
+            for r, (recipe, model) in enumerate(zip(RECIPES, models, strict=True)):
+                out[outer, r, test] = model.answer(designs[recipe.combined])
     return out
+
+
+def _first(models: Sequence[_Model], combined: bool) -> _Model:
+    """The first of the models of all scores, or of the single best: those of one kind share their design."""
+    return models[[recipe.combined for recipe in RECIPES].index(combined)]
+
+
+def _choose(inner: Doubles, wrong: BoolArray, part: Ints) -> tuple[_Recipe, Monotone | None]:
+    """The recipe with the least log loss on `inner` (recipes, N), and perhaps a curve over it.
+
+    The curve is taken where it lowers the log loss, on folds that it was not learned from, by more than one standard
+    error of the difference: on few errors it would follow noise.
+    """
+    best = int(np.argmin([calibration.log_losses(values, wrong).mean() for values in inner]))
+    values, bent = inner[best], np.empty(wrong.size)
+    for g in np.unique(part):
+        test = part == g
+        bent[test] = calibration.fit_monotone(values[~test], wrong[~test])(values[test])
+    gain = calibration.log_losses(values, wrong) - calibration.log_losses(bent, wrong)
+    better = gain.mean() > gain.std() / np.sqrt(gain.size)
+    return RECIPES[best], calibration.fit_monotone(values, wrong) if better else None
 
 
 @dataclass(frozen=True)
 class _CrossFitted:
-    values: Doubles  # (N,)
+    values: Doubles  # (N,) out of fold
     models: tuple[_Model, ...]  # one per fold
     part: Ints  # (N,) the fold of each sample
-    losses: Doubles  # (recipes,) mean over all pairs of folds
+    curves: int  # folds in which a curve was laid over the model
 
 
 def _cross_fit(
@@ -189,15 +217,18 @@ def _cross_fit(
         part[members] = np.arange(members.size) % FOLDS
         share = min(1.0, CHOICE_ROWS / rows.size)
         some[members[: max(2 * FOLDS, round(share * members.size))]] = True
-    losses = _losses(scores, rows[some], wrong[some], part[some])
-    values, models = np.empty(rows.size), []
+    inner = _inner(scores, rows[some], wrong[some], part[some])
+    values, models, curves = np.empty(rows.size), [], 0
     for fold in range(FOLDS):
         learn, answer = part != fold, part == fold
-        recipe = RECIPES[int(np.nanmean(losses[fold], axis=0).argmin())]
+        among = part[some] != fold
+        recipe, curve = _choose(inner[fold][:, among], wrong[some][among], part[some][among])
         (model,) = _learn(scores, rows[learn], wrong[learn], [recipe])
+        model = replace(model, curve=curve)
         values[answer] = model(scores, rows[answer])
         models.append(model)
-    return _CrossFitted(values, tuple(models), part, np.nanmean(losses, axis=(0, 1)))
+        curves += curve is not None
+    return _CrossFitted(values, tuple(models), part, curves)
 
 
 def judge(values: Doubles, wrong: BoolArray, base: Doubles, draws: resample.Counts) -> Calibration:

@@ -218,7 +218,8 @@ def test_without_l2_exactly_the_metrics_that_say_so_see_the_lengths() -> None:
 def test_by_default_lengths_matter_to_nobody_and_nothing_is_said_of_rows() -> None:
     data = blobs()
     one, other = (diagnose(each, QUICK, draw_map=False) for each in (data, stretched(data)))
-    lengths = {"score_comparison", "risk_auroc"}  # the norm is one of the scores that stand trial
+    lengths = {"score_comparison", "selective_accuracy"}  # the norm is one of the scores that stand trial
+    lengths |= {"risk_auroc", "risk_brier", "risk_ece"}
     assert {n: v for n, v in values(one).items() if n not in lengths} == pytest.approx(
         {n: v for n, v in values(other).items() if n not in lengths}, rel=1e-4, abs=1e-6
     )

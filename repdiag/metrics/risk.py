@@ -55,7 +55,9 @@ def qscore_mean(ws: Workspace) -> MetricResult:
         _defined_q(ws),
         per_class=True,
         parameters={"eps": ws.config.eps, "features_in_s": int(ws.activation.selected.sum())},
-        note="No null: it is not a labeled measure. Whether it predicts errors is `qscore_auroc`.",
+        note=_with_trust(
+            ws, "No null: it is not a labeled measure. Whether it predicts errors is `qscore_auroc`."
+        ),
     )
 
 
@@ -116,6 +118,11 @@ JUDGES: dict[str, Callable[[Doubles, BoolArray], float]] = {
 }
 
 
+def _with_trust(ws: Workspace, note: str | None) -> str | None:
+    """What speaks against Q-Score here, before `note`."""
+    return " ".join(filter(None, (scores.trust(ws), note))) or None
+
+
 def _q_metric(ws: Workspace, which: str, note: str | None = None) -> MetricResult:
     quality = scores.as_rank(_defined_q(ws))
     correct, found = ws.probe.correct, _judge(ws, Q_SCORE)[1][which]
@@ -123,8 +130,12 @@ def _q_metric(ws: Workspace, which: str, note: str | None = None) -> MetricResul
         float(found[0]),
         interval(resample.percentile_interval(found[1:]), "bootstrap over samples", found.size - 1),
         null("outcomes permuted", (JUDGES[which](quality, correct[p]) for p in ws.permuted)),
-        parameters={"prevalence_correct": float(correct.mean()), "samples": int(correct.size)},
-        note=note,
+        parameters={
+            "prevalence_correct": float(correct.mean()),
+            "defined": float(np.isfinite(_defined_q(ws)).mean()),
+            "samples": int(correct.size),
+        },
+        note=_with_trust(ws, note),
     )
 
 
@@ -158,7 +169,11 @@ def _q_spec(name: str, title: str, meaning: str, formula: str, status: Status) -
     rows=Rows.MIXED,
 )
 def qscore_auroc(ws: Workspace) -> MetricResult:
-    """AUROC of Q-Score for the out-of-fold probe's correctness, in [0, 1], 0.5 by chance."""
+    """AUROC of Q-Score for the out-of-fold probe's correctness, in [0, 1], 0.5 by chance.
+
+    The note says why Q-Score is not to be trusted here where it is not: hardly defined for any sample, too few features
+    to speak, no better than chance (`repdiag.scores.trust`).
+    """
     return _q_metric(ws, "auroc")
 
 
@@ -275,7 +290,7 @@ def _best_by_chance(ws: Workspace) -> list[float]:
         unit="",
         needs=frozenset({Need.LABELS}),
         laws=frozenset({Law.PERMUTATION, Law.SCALE}),
-        cost="O(folds * S N log N)",
+        cost="O(folds^2 * S^2 N), S scores",
         headline=True,
     ),
     rows=Rows.MIXED,
@@ -283,8 +298,11 @@ def _best_by_chance(ws: Workspace) -> list[float]:
 def risk_auroc(ws: Workspace) -> MetricResult:
     """AUROC with which the risk column finds the misclassified, in [0, 1], 0.5 by chance.
 
-    In each of five folds the label-free score with the best AUROC on the other four is taken and calibrated on
-    them: the selection is inside the cross-fit, so this number does not flatter.
+    In each of five folds a logistic regression on the ranks of all label-free scores stands against one on the single
+    best of them, on the other four; what does better there answers for the fold. Selection, strength of the penalty and
+    calibration are inside the cross-fit, so this number does not flatter. `folds` says how many chose what, `weights`
+    the mean log odds that one standard deviation of a score's rank adds (below zero: a high score is a low risk;
+    scores that go together share a weight, so that none tells how well its score does alone: `score_comparison` does).
     """
     found = risk.assess(ws)
     if not found.validated or found.auroc is None:
@@ -295,6 +313,6 @@ def risk_auroc(ws: Workspace) -> MetricResult:
         interval(found.interval, "bootstrap over samples", len(ws.draws)),
         null("outcomes permuted", (ranking.auroc(found.values, wrong[p]) for p in ws.permuted)),
         per_sample=found.values,
-        parameters={"rests_on": found.score, "folds": found.choices},
+        parameters={"rests_on": found.score, "folds": found.choices, "weights": found.weights},
         note=found.explanation,
     )
