@@ -98,8 +98,8 @@ class Monotone:
 def fit_monotone(probability: Doubles, outcome: Bools) -> Monotone:
     """Isotonic regression of the outcome, its blocks joined by straight lines between their centers.
 
-    Joined, and anchored at (0, 0) and (1, 1), so that few equal values arise where there were none; each block's share is drawn by one
-    pseudo-observation to the overall rate, so that none is 0 or 1.
+    Joined, and anchored at (0, 0) and (1, 1), so that few equal values arise where there were none. Each block's share
+    is drawn by one pseudo-observation to the overall rate, so that none is 0 or 1.
     """
     from sklearn.isotonic import IsotonicRegression
 
