@@ -18,8 +18,11 @@ from repdiag import __version__, maps
 from repdiag.config import ScoreConfig
 from repdiag.errors import DataError, UsageError
 from repdiag.kernels import rows
-from repdiag.metrics import Metric, all_metrics, crowding
+from repdiag.metrics import Metric, all_metrics
 from repdiag.metrics._answers import class_means
+from repdiag.metrics._class_tables import class_columns, pair_columns
+from repdiag.metrics.cluster_table import cluster_columns
+from repdiag.metrics.features import kept_features
 from repdiag.registry import did_you_mean
 from repdiag.risk import Risk, assess
 from repdiag.scores import score_values
@@ -111,6 +114,7 @@ def diagnose(
     progress("measured", steps, steps)
 
     began = time.perf_counter()
+    families = {m.spec.family for m in chosen}
     report = Report(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         encoder=dict(encoder or {"name": "-", "note": "embeddings were given, no encoder was run"}),
@@ -125,6 +129,8 @@ def diagnose(
         warnings=tuple(notes),
         thumbnails=_thumbnails(samples, thumbnails),
         timing=timing,
+        pairs=Table(pair_columns(ws) if "crowding" in families else {}),
+        clusters=Table(cluster_columns(ws) if "stability" in families else {}),
         verdicts=verdicts(found),
     )
     timing["tables and thumbnails"] = time.perf_counter() - began
@@ -198,7 +204,7 @@ def _class_columns(ws: Workspace, found: list[Measurement], samples: Columns, ri
         out["accuracy"] = class_means(ws, samples["correct"].astype(np.float64))
         out["most_confused_with"] = _confused(ws, names)
     try:
-        out |= crowding.class_columns(ws)
+        out |= class_columns(ws)
         filled = np.where(np.isfinite(ws.geometry.distance), ws.geometry.distance, np.inf)
         nearest = names[filled.argmin(1)]
         out["nearest_class"] = np.where(np.isfinite(filled.min(1)), nearest, "")
@@ -244,6 +250,9 @@ def _feature_columns(ws: Workspace) -> Columns:
     if ws.nonnegative:
         out["activation_frequency"] = ws.activation.frequency
         out["in_s"] = ws.activation.selected
+    kept = kept_features(ws)
+    if kept is not None:
+        out["kept"] = kept
     return out
 
 
