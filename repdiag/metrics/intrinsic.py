@@ -12,7 +12,7 @@ import numpy as np
 from repdiag.kernels import neighbors, resample, rows
 from repdiag.kernels.rows import Doubles
 from repdiag.metrics import metric
-from repdiag.metrics._answers import GAUSSIAN, interval, null, sample_mean
+from repdiag.metrics._answers import GAUSSIAN, interval, null
 from repdiag.metrics.spectrum import ALL_LAWS, values_only
 from repdiag.types import Direction, FloatArray, IntArray, MetricResult, MetricSpec, Status
 from repdiag.workspace import Skip, Workspace
@@ -22,6 +22,18 @@ FEWEST = 10
 HUB_NEIGHBORS = 10
 NULL_ROWS = 5000
 NULL_DRAWS = 2
+
+
+def _draws(ws: Workspace) -> resample.Counts:
+    """Bootstrap draws (B, N) that know no labels: within classes of one sample nothing would be drawn."""
+    n = len(ws.draws)
+    return ws.once(
+        "draws without labels",
+        lambda: (
+            resample.stratified_counts(np.zeros(len(ws), np.int64), n, ws.rng(41)) if ws.labeled else ws.draws
+        ),
+    )
+
 
 # ------------------------------------------------------------------------------------------ TwoNN
 
@@ -126,7 +138,7 @@ def twonn_dimension(ws: Workspace) -> MetricResult:
     value = two_nn(log_ratio)
     if not np.isfinite(value):
         raise Skip("the distances to the first and the second neighbor are equal everywhere")
-    replicates = np.array([two_nn(log_ratio, counts[at].astype(np.float64)) for counts in ws.draws])
+    replicates = np.array([two_nn(log_ratio, counts[at].astype(np.float64)) for counts in _draws(ws)])
     return MetricResult(
         value,
         interval(resample.normal_interval(value, replicates), "bootstrap over samples", len(ws.draws)),
@@ -236,7 +248,7 @@ def hubness_skew(ws: Workspace) -> MetricResult:
     value = _skew(counts)
     if not np.isfinite(value):
         raise Skip("every sample is a neighbor equally often")
-    powers = [resample.weighted_means(counts**p, ws.draws) for p in (1, 2, 3)]
+    powers = [resample.weighted_means(counts**p, _draws(ws)) for p in (1, 2, 3)]
     ends = resample.normal_interval(value, skewness(*powers))
     return MetricResult(
         value,
@@ -275,12 +287,13 @@ def hubness_robin_hood(ws: Workspace) -> MetricResult:
     Counts 0, 0, 0, 4: 0.75.
     """
     counts, k = _hub_counts(ws)
-    found = sample_mean(
-        ws,
-        np.abs(counts - k) / (2 * k),
-        null_draws=[_robin_hood(c) for c in _structureless(ws, k)],
-        null_name=GAUSSIAN,
+    moved = np.abs(counts - k) / (2 * k)  # the mean of n is k
+    ends = resample.percentile_interval(resample.weighted_means(moved, _draws(ws)))
+    return MetricResult(
+        float(moved.mean()),
+        interval(ends, "bootstrap over samples", len(ws.draws)),
+        null(GAUSSIAN, [_robin_hood(c) for c in _structureless(ws, k)]),
+        per_sample=moved,
         parameters=_hub_facts(ws, counts, k),
         note=_hub_note(ws),
     )
-    return found

@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from repdiag.kernels.rows import Doubles, blocks
 from repdiag.metrics import Rows, metric
-from repdiag.metrics.spectrum import ALL_LAWS, jackknife, jackknife_groups
-from repdiag.types import Direction, MetricResult, MetricSpec, Need, Status
+from repdiag.metrics.spectrum import ALL_LAWS
+from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Need, Status
 from repdiag.workspace import Skip, Workspace
+
+if TYPE_CHECKING:
+    import torch
 
 DELTA = 1e-4
 EPS = 1e-8
 
 
-@dataclass(frozen=True)
-class Scatter:
-    """Sums over one group of images: of the means of their views, those' products, and the views' deviations."""
+class Discriminant:
+    """Solves B v = lambda S v with S = `within` + `delta` I for symmetric B, all (D, D), float64.
 
-    images: float
-    first: Doubles  # (D,)
-    between: Doubles  # (D, D)
-    within: Doubles  # (D, D)
-
-    def __add__(self, other: Scatter) -> Scatter:
-        return self._with(other, 1)
-
-    def __sub__(self, other: Scatter) -> Scatter:
-        return self._with(other, -1)
-
-    def _with(self, other: Scatter, sign: int) -> Scatter:
-        return Scatter(
-            self.images + sign * other.images,
-            self.first + sign * other.first,
-            self.between + sign * other.between,
-            self.within + sign * other.within,
-        )
-
-    def covariances(self, q: int) -> tuple[Doubles, Doubles]:
-        """(S_b, S_w), population form: of the images' means, and of the q views around them."""
-        mean = self.first / self.images
-        return self.between / self.images - np.outer(mean, mean), self.within / (self.images * q)
-
-
-def scatter(views: Doubles) -> Scatter:
-    """The Scatter of views (q, n, D)."""
-    mean = views.mean(0)
-    off = (views - mean).reshape(-1, views.shape[2])
-    return Scatter(float(len(mean)), mean.sum(0), mean.T @ mean, off.T @ off)
-
-
-def discriminant(between: Doubles, within: Doubles, delta: float = DELTA) -> Doubles:
-    """Eigenvalues (D,), clipped at 0, of S^-1/2 `between` S^-1/2 with S = `within` + `delta` I.
-
-    By Cholesky: L^-1 B L^-T with S = L L' has the same ones.
+    By Cholesky, S = L L': L^-1 B L^-T has the eigenvalues of S^-1/2 B S^-1/2.
     """
-    import torch
 
-    spread = torch.from_numpy(within + delta * np.eye(len(within)))
-    lower = torch.linalg.cholesky(spread)
-    half = torch.linalg.solve_triangular(lower, torch.from_numpy(between), upper=False)
-    whole = torch.linalg.solve_triangular(lower, half.T.contiguous(), upper=False)
-    values = torch.linalg.eigvalsh((whole + whole.T) / 2).numpy()
-    return np.asarray(np.maximum(values, 0.0))
+    def __init__(self, within: Doubles, delta: float = DELTA) -> None:
+        import torch
+
+        self._lower = torch.linalg.cholesky(torch.from_numpy(within + delta * np.eye(len(within))))
+
+    def _whitened(self, between: Doubles) -> torch.Tensor:
+        import torch
+
+        half = torch.linalg.solve_triangular(self._lower, torch.from_numpy(between), upper=False)
+        whole = torch.linalg.solve_triangular(self._lower, half.T.contiguous(), upper=False)
+        return (whole + whole.T) / 2
+
+    def values(self, between: Doubles) -> Doubles:
+        """Eigenvalues (D,), ascending, clipped at 0."""
+        import torch
+
+        return np.asarray(np.maximum(torch.linalg.eigvalsh(self._whitened(between)).numpy(), 0.0))
+
+    def solve(self, between: Doubles) -> tuple[Doubles, Doubles]:
+        """`values`, and vectors v (D, D) in columns, v' S v = 1."""
+        import torch
+
+        values, vectors = torch.linalg.eigh(self._whitened(between))
+        vectors = torch.linalg.solve_triangular(self._lower.T, vectors, upper=True)
+        return np.maximum(values.numpy(), 0.0), vectors.numpy()
 
 
 def effective_rank(values: Doubles) -> float:
@@ -73,6 +59,24 @@ def effective_rank(values: Doubles) -> float:
         return float("nan")
     p = values / values.sum() + EPS
     return max(1.0, float(np.exp(-(p * np.log(p)).sum())))
+
+
+def slope(values: Doubles) -> Doubles:
+    """Derivative of `effective_rank` by each of `values` (D,)."""
+    total = values.sum()
+    logs = np.log(values / total + EPS) + 1
+    return np.asarray(effective_rank(values) * ((logs @ values) / total - logs) / total)
+
+
+def _views(ws: Workspace) -> tuple[int, Iterator[Doubles]]:
+    """q, and blocks (q, m, D) of the views of the images, the clean one first."""
+    views, at = ws.space_views
+
+    def some() -> Iterator[Doubles]:
+        for block in blocks(at.size, ws.dim * 8 * (len(views) + 1)):
+            yield np.concatenate([ws.space[at[block]][None], views[:, block]]).astype(np.float64)
+
+    return len(views) + 1, some()
 
 
 @metric(
@@ -106,44 +110,51 @@ def lidar(ws: Workspace) -> MetricResult:
     differ much, trust neither the value nor a comparison at other q. It grows with M, too, and a small M or much
     ridge moves it: `delta_share` is 1e-4 against the mean eigenvalue of S_w, at 1 or above the ridge decides.
 
-    Skipped without views and where images do not differ. Interval: delete-a-group jackknife over ten groups of
-    images (five above 1,024 features). Invariant to rotation, order and (by the unit length) scale. Images in d
-    orthogonal directions, equally spread, under isotropic augmentation: d + 1 - (the mean takes one) at most d.
+    Skipped without views and where images do not differ. Interval: infinitesimal jackknife over the M images (each
+    one's first-order effect on the rank, from the eigenvectors; t on M - 1). Invariant to rotation, order and (by
+    the unit length) scale. S_b = diag(4, 4, 0), S_w = I: 2.
     """
-    views, at = ws.space_views
-    q, groups = len(views) + 1, min(jackknife_groups(ws), at.size)
-    parts: list[Scatter] = []
-    for g in range(groups):
-        mine = np.arange(g, at.size, groups)
-        found = Scatter(0.0, np.zeros(ws.dim), np.zeros((ws.dim, ws.dim)), np.zeros((ws.dim, ws.dim)))
-        for block in blocks(mine.size, ws.dim * 8 * q):
-            some = mine[block]
-            found = found + scatter(
-                np.concatenate([ws.space[at[some]][None], views[:, some]]).astype(np.float64)
-            )
-        parts.append(found)
-    whole = sum(parts[1:], parts[0])
-    between, within = whole.covariances(q)
-    size = float(np.trace(whole.between)) / whole.images
-    if np.trace(between) <= 1e-12 * size:
+    q, parts = _views(ws)
+    n, first = 0, np.zeros(ws.dim)
+    second, off = np.zeros((ws.dim, ws.dim)), np.zeros((ws.dim, ws.dim))
+    for part in parts:
+        mean = part.mean(0)
+        around = (part - mean).reshape(-1, ws.dim)
+        n, first = n + len(mean), first + mean.sum(0)
+        second += mean.T @ mean
+        off += around.T @ around
+    center = first / n
+    between, within = second / n - np.outer(center, center), off / (n * q)
+    if np.trace(between) <= 1e-12 * np.trace(second) / n:
         raise Skip("the images have one and the same embedding")
+    problem = Discriminant(within)
+    values, vectors = problem.solve(between)
+    value = effective_rank(values)
 
-    def rank(without: Scatter) -> float:
-        return effective_rank(discriminant(*(whole - without).covariances(q)))
-
-    value = effective_rank(discriminant(between, within))
-    replicates = np.array([rank(p) for p in parts]) if groups > 1 else np.empty(0)
-    unbiased = effective_rank(discriminant(between - within / (q - 1), within))
+    gradient, effects = slope(values), []
+    for part in _views(ws)[1]:
+        mean = part.mean(0)
+        apart = ((mean - center) @ vectors) ** 2
+        around = (((part - mean) @ vectors) ** 2).mean(0)
+        effects.append(apart @ gradient - around @ (gradient * values))
+    corrected = effective_rank(problem.values(between - within / (q - 1)))
     per_direction = float(np.trace(within)) / ws.dim
     return MetricResult(
         value,
-        jackknife(value, replicates),
+        _interval(value, np.concatenate(effects)),
         parameters={
-            "images": int(at.size),
+            "images": n,
             "views_of_each": q,
             "delta": DELTA,
             "delta_share": DELTA / per_direction if per_direction > 0 else None,
-            "rank_without_view_noise": unbiased if np.isfinite(unbiased) else None,
+            "rank_without_view_noise": corrected if np.isfinite(corrected) else None,
         },
         note=f"From {q} views of an image: too high, see rank_without_view_noise; compare at equal q, M and D only.",
     )
+
+
+def _interval(value: float, effects: Doubles) -> Interval:
+    from scipy.stats import t
+
+    margin = float(t.ppf(0.975, effects.size - 1)) * float(effects.std(ddof=1)) / effects.size**0.5
+    return Interval(value - margin, value + margin, "infinitesimal jackknife over images", effects.size)
