@@ -123,11 +123,12 @@ def _claims(measured: Sequence[Found]) -> tuple[Claim, ...]:
     if not measured:
         return ()
     above, below, level, mean = counted(measured, 0.6, "gain")
+    n = above + below + level
     word: Literal["agrees", "disagrees", "mixed"] = (
-        "agrees" if above > (below + level) else "disagrees" if below + level > 3 * above else "mixed"
+        "agrees" if above > max(n / 2, 3 * below) else "disagrees" if below >= above else "mixed"
     )
     sentence = (
-        f"At 40 % cut they are more accurate than random ones on {above} of {above + below + level} "
+        f"At 40 % cut they are more accurate than random ones on {above} of {n} "
         f"encoders and data "
         f"sets and less on {below}; the mean gain is {fixed(mean, 1)} points."
     )

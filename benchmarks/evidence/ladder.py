@@ -49,7 +49,7 @@ def _sizes(evidence: Evidence) -> str:
     for images in evidence.images:
         data = evidence.of(images)[0].report["dataset"]
         part = f"{data['evaluated']:,} images of {data['classes']} classes evaluated"
-        parts.append(f"{images.title}: {part}, {data['split']}.")
+        parts.append(f"{images.title}: {part} (split: {data['split']}).")
     return " ".join(parts)
 
 
@@ -144,10 +144,10 @@ def _reading(declared: dict[str, Declared], free: Ranks, images: Sequence[Images
     n = max((r.n for ranks in free.values() for r in ranks.values()), default=0)
     where = "on every data set" if len(images) > 1 else f"on {images[0].title}"
     return (
-        f"Of {len(tried)} label-free metrics that {n} encoders could be ranked by {where}, {len(those(1))} rank them "
-        f"rightly: {listed(those(1))}. {len(those(-1))} rank them wrongly, against their declared direction: "
-        f"{listed(those(-1))}. Without a declared direction, but telling them apart with the same sign {where}: "
-        f"{listed(told)}. The others cannot be told from chance, or not everywhere.\n"
+        f"Label-free metrics by which {n} encoders can be ranked {where}: {len(tried)}. Rightly: "
+        f"{len(those(1))} ({listed(those(1))}). Wrongly, against the direction that they declare: "
+        f"{len(those(-1))} ({listed(those(-1))}). Told apart with the same sign {where}, without a declared "
+        f"direction: {len(told)} ({listed(told)}). The others cannot be told from chance, or not everywhere.\n"
     )
 
 

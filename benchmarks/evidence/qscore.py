@@ -331,4 +331,3 @@ def _claims(runs: Sequence[Found]) -> tuple[Claim, ...]:
         "larger encoders)."
     )
     return (Claim("Q-Score (Kalibhat et al.)", said, word, sentence),)
-

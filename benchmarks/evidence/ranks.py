@@ -3,8 +3,8 @@
 With nine encoders one odd encoder moves rho a lot, and neighbors on the ladder differ by less than their own noise.
 The interval has both: encoders are drawn with replacement, and each draw adds normal noise to both coordinates, with
 the standard error of the metric's and of the accuracy's own interval. (The values hold their noise already, so this
-errs towards 0.) The permutation p is exact up to seven encoders and takes no noise into account. Fewer than
-five encoders are not ranked at all.
+errs towards 0; an interval is widened to hold rho itself.) The permutation p is exact up to seven encoders and takes
+no noise into account. Fewer than five encoders are not ranked at all.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def spearman(x: Sequence[Answer], y: Sequence[Answer]) -> Rank | None:
         a[drawn] + noise[0] * np.array([v.error for v in x])[drawn],
         b[drawn] + noise[1] * np.array([v.error for v in y])[drawn],
     )
-    low, high = np.quantile(draws[np.isfinite(draws)], [0.025, 0.975])
+    low, high = np.quantile(np.append(draws[np.isfinite(draws)], rho), [0.025, 0.975])
     ranks = _centered(a[None])[0]
     by_chance = np.abs(_centered(b[None])[0][_orders(a.size)] @ ranks)
     reached = np.abs(_centered(b[None])[0] @ ranks) * (1 - 1e-9)
     exact = len(by_chance) == math.factorial(a.size)
     p = (np.sum(by_chance >= reached) + (not exact)) / (len(by_chance) + (not exact))
-    return Rank(float(rho), float(low), float(high), float(p), a.size)
+    return Rank(float(rho), float(min(low, rho)), float(max(high, rho)), float(p), a.size)
 
 
 @cache

@@ -136,15 +136,18 @@ def score_all(
                 todo.append((run, arguments))
         print(f"{len(todo)} of {len(study.runs)} runs to do", flush=True)
         threads = max(1, (os.cpu_count() or 1) // jobs)
-        with ThreadPoolExecutor(jobs) as pool:
+        pool = ThreadPoolExecutor(jobs)
+        try:
             futures = {pool.submit(score, a, out / run.name, threads): run.name for run, a in todo}
             for n, future in enumerate(as_completed(futures), 1):
                 name = futures[future]
-                if error := future.exception():
+                try:
+                    print(f"{n}/{len(todo)} {name}: {future.result():.0f} s", flush=True)
+                except (RuntimeError, OSError) as error:
                     failed.append(name)
                     print(f"{n}/{len(todo)} {name} failed:\n{error}", file=sys.stderr, flush=True)
-                else:
-                    print(f"{n}/{len(todo)} {name}: {future.result():.0f} s", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)  # when interrupted: begin none of those that wait
     return failed
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.catalog import ROOT
 from benchmarks.evidence import compression, crowding, ladder, qscore, stability
-from benchmarks.evidence.reading import Evidence, Page, read, table
+from benchmarks.evidence.reading import Evidence, Page, flowed, read, table
 from benchmarks.evidence.study import OUT, STUDY
 
 DOCS = ROOT / "docs" / "evidence"
@@ -37,7 +37,7 @@ def index(evidence: Evidence, pages: Sequence[Page]) -> str:
     partly = (
         f" {missing} of the study's {len(evidence.study.runs)} runs are missing here.\n" if missing else "\n"
     )
-    return f"""# Evidence
+    return flowed(f"""# Evidence
 
 What the metrics say of real encoders, and where that agrees with the papers they come from. `make evidence` scores
 {len(evidence.study.runs)} pairs of an encoder and a data set and writes all of these pages; it needs the encoders and
@@ -68,7 +68,7 @@ same images
 share those images' noise, and encoders of one ladder share their training images: no count of agreeing runs is
 a count of
 independent experiments.
-"""
+""")
 
 
 def write(evidence: Evidence, docs: Path, only: str = "", printed: bool = False) -> list[Path]:
