@@ -16,16 +16,20 @@ import numpy as np
 
 from repdiag.types import (
     Direction,
+    Finding,
     Interval,
+    Level,
     Measurement,
     MetricResult,
     MetricSpec,
     Need,
     Null,
     Report,
+    SizePoint,
     Skipped,
     Status,
     Table,
+    Verdict,
 )
 
 HOSTILE = (
@@ -115,6 +119,11 @@ ROWS: tuple[tuple[Any, ...], ...] = (
     ("risk_auroc", "risk", "Risk against errors (AUROC)",
      "Chance that a misclassified image has a higher risk than a correct one, on held-out images.", "", H, US,
      0, 1, 0.7387, 0.5, "labels", True),
+    ("risk_brier", "risk", "Risk as a probability: Brier score",
+     "Mean squared distance between the risk and what happened.", "", L, A, 0, 1, 0.0893, 0.1121, "labels", False),
+    ("selective_accuracy", "risk", "Accuracy without the riskiest 10%",
+     "Accuracy of what is left when the tenth with the highest risk is set aside.", "share", H, A, 0, 1, 0.9187,
+     0.8714, "labels", False),
     ("rankme", "spectrum", "RankMe",
      "How many dimensions the embeddings really use.", "dimensions", H, P, 1, INF, 187.43, None, "", True),
     ("alpha_req", "spectrum", "α-ReQ",
@@ -164,7 +173,7 @@ def sample_report(
     k = len(names)
     samples, labels, correct = _samples(rng, n, names, labelled, prefix)
     classes = _classes(rng, names, labels, correct, samples) if labelled else Table({})
-    measurements = tuple(_measurement(row, rng, k, labelled) for row in ROWS)
+    measurements = tuple(_measurement(row, rng, k, labelled, n) for row in ROWS)
     report = Report(
         created="2026-11-21T06:29:54Z",
         encoder={
@@ -201,6 +210,9 @@ def sample_report(
         measurements=measurements,
         samples=samples,
         classes=classes,
+        pairs=_pairs(rng, names) if labelled else Table({}),
+        clusters=_clusters(rng, names, labelled),
+        verdicts=_verdicts(labelled),
         features=_features(rng, d),
         risk=_risk(labelled),
         warnings=(
@@ -274,6 +286,84 @@ def _classes(
     return Table(columns)
 
 
+def _pairs(rng: np.random.Generator, names: tuple[str, ...]) -> Table:
+    """Each class with the next ones, the closest pair first, as `pair_columns` has them."""
+    k = len(names)
+    a, b = np.divmod(
+        np.unique([min(i, j) * k + max(i, j) for i in range(k) for j in range(i + 1, min(k, i + 4))]), k
+    )
+    distance = np.sort(rng.gamma(20, 0.03, a.size))
+    name = np.array(names, dtype=object)
+    nearer = np.clip(0.5 - 0.6 * distance[:, None] + rng.normal(0, 0.02, (a.size, 2)), 0, 1)
+    return Table(
+        {
+            "class_a": name[a],
+            "class_b": name[b],
+            "distance": distance,
+            "cdnv": 0.2 / distance**2,
+            "directional_cdnv": 0.03 / distance**2,
+            "confused_ab": 0.8 * nearer[:, 0],
+            "confused_ba": 0.8 * nearer[:, 1],
+            "nearer_ab": nearer[:, 0],
+            "nearer_ba": nearer[:, 1],
+        }
+    )
+
+
+def _clusters(rng: np.random.Generator, names: tuple[str, ...], labelled: bool) -> Table:
+    k = len(names)
+    jaccard = rng.uniform(0.35, 0.95, k)
+    columns: dict[str, Any] = {
+        "cluster": np.arange(k),
+        "n": rng.integers(20, 300, k),
+        "jaccard": jaccard,
+        "category": np.where(
+            jaccard >= 0.85, "highly stable", np.where(jaccard >= 0.6, "a pattern", "dissolved")
+        ),
+        "prediction_strength": np.where(jaccard > 0.4, jaccard - 0.1, np.nan),
+        "silhouette": rng.normal(0.13, 0.05, k),
+        "flip_rate": rng.uniform(0.05, 0.5, k),
+    }
+    if labelled:
+        columns |= {"majority_class": np.array(names, dtype=object), "purity": rng.uniform(0.3, 0.95, k)}
+    return Table(columns)
+
+
+def _verdicts(labelled: bool) -> tuple[Verdict, ...]:
+    good, watch, poor, unknown = Level.GOOD, Level.WATCH, Level.POOR, Level.UNDETERMINED
+    stable = "Clusters agree between seeds: 63 % of the way from chance to perfect."
+    lost = "In 2 of 10 classes most samples lie nearer to another class's center."
+    spectrum = "37 % of 512 possible dimensions are in use (RankMe 187.4)."
+    if not labelled:
+        return (
+            Verdict("probes", unknown, "No rule applies: the data set has no labels."),
+            Verdict("stability", good, stable, (Finding("seed", good, stable),)),
+            Verdict("spectrum", good, spectrum, (Finding("rank", good, spectrum),)),
+        )
+    probe = "A linear probe gets 87 % right, 86 % of the way from chance."
+    centers = "Samples lie nearest to their own class's center: 82 % of the way from chance to no error."
+    risk = "The risk column finds the errors with an AUROC of 0.51 [0.48, 0.54]."
+    return (
+        Verdict("probes", good, probe, (Finding("probe", good, probe),)),
+        Verdict(
+            "crowding", watch, lost, (Finding("centers", good, centers), Finding("every class", watch, lost))
+        ),
+        Verdict("stability", good, stable, (Finding("seed", good, stable),)),
+        Verdict("features", unknown, "No rule applies: the metrics that the rules need were not measured."),
+        Verdict("risk", poor, risk, (Finding("risk", poor, risk),)),
+        Verdict("spectrum", good, spectrum, (Finding("rank", good, spectrum),)),
+    )
+
+
+MOVING = ("inter_class_distance", "cdnv", "knn_purity", "rankme", "alpha_req")
+
+
+def _by_size(name: str, value: float, n: int) -> tuple[SizePoint, ...]:
+    if name not in MOVING:
+        return ()
+    return (SizePoint(n // 4, 0.8 * value, 4), SizePoint(n // 2, 0.93 * value, 2))
+
+
 def _features(rng: np.random.Generator, d: int) -> Table:
     frequency = 20 * rng.beta(0.7, 4, d)
     low, high = np.percentile(frequency, [50, 95])
@@ -327,7 +417,9 @@ def _thumbnails(rng: np.random.Generator, samples: Table, count: int) -> Mapping
     return pictures
 
 
-def _measurement(row: tuple[Any, ...], rng: np.random.Generator, k: int, labelled: bool) -> Measurement:
+def _measurement(
+    row: tuple[Any, ...], rng: np.random.Generator, k: int, labelled: bool, n: int
+) -> Measurement:
     name, family, title, meaning, unit, direction, status, low, high, value, null, needs, headline = row
     wanted = {"labels": Need.LABELS, "images": Need.IMAGES, "nonnegative": Need.NONNEGATIVE}
     spec = MetricSpec(
@@ -346,6 +438,7 @@ def _measurement(row: tuple[Any, ...], rng: np.random.Generator, k: int, labelle
         laws=frozenset(),
         cost="O(N D)",
         headline=headline,
+        by_size=name in MOVING,
     )
     if value is None or (not labelled and "labels" in needs):
         what = "augmented views of the images" if value is None else "labels"
@@ -363,7 +456,7 @@ def _measurement(row: tuple[Any, ...], rng: np.random.Generator, k: int, labelle
         parameters={"k": 20, "seed": 0},
         note="One class has fewer than 5 images and is left out." if name == "cdnv" else None,
     )
-    return Measurement(spec, result, 0.12)
+    return Measurement(spec, result, 0.12, _by_size(name, value, n))
 
 
 def _table(name: str) -> tuple[Mapping[str, Any], ...]:
@@ -375,10 +468,43 @@ def _table(name: str) -> tuple[Mapping[str, Any], ...]:
                 "accuracy": 0.8714 - 0.06 * (1 - kept) ** 2,
                 "low": 0.8714 - 0.06 * (1 - kept) ** 2 - 0.007,
                 "high": 0.8714 - 0.06 * (1 - kept) ** 2 + 0.007,
-                "random_mean": 0.8714 - 0.14 * (1 - kept) ** 2,
-                "random_std": 0.002 + 0.012 * (1 - kept),
             }
+            | (
+                {
+                    "random_mean": 0.8714 - 0.14 * (1 - kept) ** 2,
+                    "random_std": 0.002 + 0.012 * (1 - kept),
+                    "top_variance": 0.8714 - 0.1 * (1 - kept) ** 2,
+                    "pca": 0.8714 - 0.02 * (1 - kept) ** 2,
+                }
+                if kept < 1
+                else {}
+            )
             for kept in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+        )
+    if name == "risk_brier":
+        return tuple(
+            {
+                "predicted": p,
+                "observed": p * (1.1 - p),
+                "low": 0.8 * p * (1.1 - p),
+                "high": 1.3 * p * (1.1 - p),
+                "n": 200,
+            }
+            for p in (0.01, 0.02, 0.035, 0.05, 0.08, 0.11, 0.15, 0.21, 0.3, 0.48)
+        )
+    if name == "selective_accuracy":
+        return tuple(
+            {
+                "set_aside": share,
+                "accuracy": 0.8714 + 0.12 * share**0.5,
+                "low": 0.8714 + 0.12 * share**0.5 - 0.012,
+                "high": 0.8714 + 0.12 * share**0.5 + 0.011,
+                "random": 0.8714,
+                "oracle": min(1.0, 0.8714 / (1 - share)),
+                "confidence": 0.8714 + 0.16 * share**0.5,
+                "q_score": 0.8714 + 0.05 * share**0.5,
+            }
+            for share in (0.05, 0.1, 0.2, 0.3, 0.5)
         )
     if name == "score_comparison":
         return tuple(

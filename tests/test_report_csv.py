@@ -20,7 +20,16 @@ from repdiag.report import write_report
 from repdiag.report.tables import metrics_table, unescaped, write_csv
 from repdiag.types import Table
 
-NAMES = {"report.html", "report.json", "metrics.csv", "classes.csv", "features.csv", "samples.csv"}
+NAMES = {
+    "report.html",
+    "report.json",
+    "metrics.csv",
+    "classes.csv",
+    "pairs.csv",
+    "clusters.csv",
+    "features.csv",
+    "samples.csv",
+}
 
 
 def read(table: Table, header: tuple[str, ...] = ()) -> list[dict[str, str]]:
@@ -29,7 +38,7 @@ def read(table: Table, header: tuple[str, ...] = ()) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(buffer.getvalue().decode("utf-8"), newline="")))
 
 
-def test_all_six_files_are_written_and_described(tmp_path: Path) -> None:
+def test_all_files_are_written_and_described(tmp_path: Path) -> None:
     """The returned paths exist, nothing else is left, and report.json has each table's rows and SHA-256."""
     paths = write_report(sample_report(200, 32), tmp_path / "new" / "folder")
     assert set(paths) == NAMES
@@ -52,12 +61,13 @@ def test_hashes_are_the_same_without_writing(tmp_path: Path) -> None:
 
 
 def test_an_unlabelled_report_has_an_empty_class_table(tmp_path: Path) -> None:
-    """classes.csv is then a header without rows, so that no earlier run's classes stay behind."""
+    """classes.csv and pairs.csv are then headers without rows, so that no earlier run's classes stay behind."""
     write_report(sample_report(100, 16), tmp_path)
-    paths = write_report(sample_report(100, 16, labelled=False), tmp_path)
-    frame = pd.read_csv(paths["classes.csv"])
-    assert len(frame) == 0
-    assert "accuracy" in frame.columns
+    paths = write_report(sample_report(100, 16, labelled=False, clusters=Table({})), tmp_path)
+    for name, column in (("classes", "accuracy"), ("pairs", "nearer_ab"), ("clusters", "jaccard")):
+        frame = pd.read_csv(paths[f"{name}.csv"])
+        assert len(frame) == 0
+        assert column in frame.columns
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,13 +17,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 from sample_report import HOSTILE, sample_report
 
-from repdiag.report import scatter, svg, views
+from repdiag.report import figures, grids, scatter, svg, views
 from repdiag.report.html import render
 from repdiag.report.numbers import exact, interval_text, null_text, number, quantity
 from repdiag.report.palette import class_colors
-from repdiag.types import Interval, MetricResult, Null, Report, Skipped, Table
+from repdiag.report.tables import TableFile
+from repdiag.types import (
+    Finding,
+    Interval,
+    Level,
+    MetricResult,
+    Null,
+    Report,
+    SizePoint,
+    Skipped,
+    Table,
+    Verdict,
+)
 
 
 class Page(HTMLParser):
@@ -76,7 +89,15 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
         for key in ("src", "href", "action", "data", "srcset", "poster")
         if (value := attributes.get(key)) is not None
     ]
-    beside = {"report.json", "metrics.csv", "classes.csv", "features.csv", "samples.csv"}
+    beside = {
+        "report.json",
+        "metrics.csv",
+        "classes.csv",
+        "pairs.csv",
+        "clusters.csv",
+        "features.csv",
+        "samples.csv",
+    }
     assert any(target.startswith("data:image/jpeg;base64,") for target in targets)
     assert all(t.startswith(("data:image/jpeg;base64,", "#")) or t in beside for t in targets)
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", render(sample_report(50, 16)))
@@ -115,6 +136,7 @@ def test_hostile_text_makes_no_element(hostile: str) -> None:
                     encoder={"name": text, text: text},
                     dataset={"name": text, "nested": {text: {text: text}}},
                     warnings=(text,),
+                    verdicts=(Verdict("probes", Level.POOR, text, (Finding("rule", Level.POOR, text),)),),
                     risk={"title": text, "score": text, "explanation": text, "validated": False},
                 )
             )
@@ -150,10 +172,16 @@ def test_a_bare_report_is_a_page_without_the_sections_it_cannot_fill() -> None:
     empty = Table({})
     text = render(
         sample_report(
-            10, 16, thumbnails=0, measurements=(), samples=empty, classes=empty, features=empty, risk={}
+            10,
+            16,
+            thumbnails=0,
+            measurements=(),
+            verdicts=(),
+            risk={},
+            **dict.fromkeys(("samples", "classes", "features", "pairs", "clusters"), empty),
         )
     )
-    for section in ("figures", "map", "classes", "riskiest"):
+    for section in ("verdicts", "sizes", "figures", "map", "classes", "pairs", "clusters", "riskiest"):
         assert f'id="{section}"' not in text
         assert f'href="#{section}"' not in text
     assert 'id="provenance"' in text
@@ -235,10 +263,145 @@ def test_without_pictures_the_riskiest_are_listed_by_name() -> None:
     assert "<img" not in render(report)
 
 
+def test_verdicts_say_level_reason_and_every_finding_in_words() -> None:
+    """The level is text, not a color alone; a family without a finding has nothing to open."""
+    report = sample_report(60, 16)
+    text = render(report)
+    section = text[text.index('id="verdicts"') : text.index('id="headline"')]
+    items = re.split(r'<li class="(?=\w+">\s*<p class="level")', section)[1:]
+    assert len(items) == len(report.verdicts)
+    for item, verdict in zip(items, report.verdicts, strict=True):
+        assert f"<b>{verdict.level.value.capitalize()}</b>" in item
+        assert f"<h3>{verdict.family.capitalize()}</h3>" in item
+        assert str(escape(verdict.reason)) in item
+        assert ("<details>" in item) == bool(verdict.findings)
+        for finding in verdict.findings:
+            assert str(escape(finding.reason)) in item
+            assert f'<span class="level">{finding.level.value}</span>' in item
+            assert f"({finding.rule})" in item
+
+
+def test_the_fifteen_closest_pairs_are_shown_and_the_rest_is_said() -> None:
+    """First rows of pairs.csv with exact values; where there are fewer, none is promised."""
+    report = sample_report(100, 16)
+    table = grids.pair_grid(report)
+    assert table is not None
+    assert (len(table.rows), table.total) == (15, len(report.pairs))
+    column = [c.title for c in table.columns].index("Distance of centers")
+    assert [float(row[column].exact) for row in table.rows] == list(report.pairs.columns["distance"][:15])
+    assert "pairs.csv has all of them" in render(report)
+    assert "pairs.csv has all of them" not in render(sample_report(100, 16, k=3))
+    assert grids.pair_grid(sample_report(100, 16, labelled=False)) is None
+
+
+def test_many_clusters_keep_those_that_come_back_least() -> None:
+    """Beyond 200 the page has the lowest Jaccards in the order of the clusters, and says so."""
+    report = sample_report(3000, 16, k=260)
+    table = grids.cluster_grid(report)
+    assert table is not None
+    shown = [int(row[0].exact) for row in table.rows]
+    jaccard = report.clusters.columns["jaccard"]
+    assert shown == sorted(np.argsort(jaccard)[:200])
+    assert "the 200 of 260 that come back least" in render(report)
+    assert "come back least" not in render(sample_report(100, 16))
+
+
+def test_values_by_number_of_samples_are_laid_out_by_column() -> None:
+    """A column for each N, the whole last; a size that only one metric has leaves a dash for the others."""
+    report = sample_report(1000, 16)
+    moving = [m for m in report.measurements if m.by_size]
+    odd = dataclasses.replace(moving[0], by_size=(SizePoint(333, 0.125, 3),))
+    table = grids.size_grid(dataclasses.replace(report, measurements=(odd, *moving[1:])))
+    assert table is not None
+    assert [c.title for c in table.columns] == ["Metric", "N/4 = 250", "N/3 = 333", "N/2 = 500", "N = 1,000"]
+    whole = moving[0].outcome
+    assert isinstance(whole, MetricResult)
+    assert [cell.exact for cell in table.rows[0]] == ["", "", "0.125", "", str(whole.value)]
+    assert [cell.exact for cell in table.rows[1]][1:] == [
+        str(moving[1].by_size[0].value),
+        "",
+        str(moving[1].by_size[1].value),
+        str(moving[1].outcome.value),
+    ]
+    assert "Nobody should compare" in render(report)
+    still = [dataclasses.replace(m, by_size=()) for m in moving]
+    assert grids.size_grid(dataclasses.replace(report, measurements=tuple(still))) is None
+
+
+def drawn(report: Report, key: str) -> figures.Figure:
+    return next(figure for figure in figures.figures(report) if figure.key == key)
+
+
+def lines(figure: figures.Figure) -> set[str]:
+    return set(re.findall(r'class="(line[^"]*)"', figure.svg))
+
+
+def with_table(report: Report, name: str, table: tuple[dict[str, float | None], ...]) -> Report:
+    measurement = report.measurement(name)
+    assert measurement is not None
+    changed = dataclasses.replace(measurement, outcome=MetricResult(0.5, table=table))
+    return dataclasses.replace(report, measurements=(changed,))
+
+
+def test_compression_shows_the_ways_that_the_table_has() -> None:
+    """Random, variance and PCA each have a line of their own dash and an entry in the key; absent ones have none."""
+    report = sample_report(60, 16)
+    full = drawn(report, "compression")
+    assert len(lines(full)) == 4
+    assert {kind for kind, _ in full.legend} == lines(full)
+    assert "PCA" in full.caption
+    bare = tuple({"kept": kept, "accuracy": 0.5 + kept / 4} for kept in (1.0, 0.6, 0.2))
+    alone = drawn(with_table(report, "compression", bare), "compression")
+    assert lines(alone) == {"line"}
+    assert "PCA" not in alone.caption
+
+
+def test_the_reliability_curve_puts_each_bin_where_its_numbers_are() -> None:
+    """A bin on the diagonal is drawn on it, one above it above it, and missing intervals have no bar."""
+    rows = (
+        {"predicted": 0.2, "observed": 0.2, "low": 0.1, "high": 0.4, "n": 50.0},
+        {"predicted": 0.4, "observed": 0.8, "low": None, "high": None, "n": 50.0},
+    )
+    figure = drawn(with_table(sample_report(60, 16), "risk_brier", rows), "reliability")
+    dots = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', figure.svg)]
+    diagonal = re.search(r'd="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)" class="line soft dashed"', figure.svg)
+    assert diagonal is not None
+    x1, y1, x2, y2 = map(float, diagonal.groups())
+
+    def on_diagonal(x: float) -> float:
+        return y1 + (y2 - y1) * (x - x1) / (x2 - x1)
+
+    assert dots[0][1] == pytest.approx(on_diagonal(dots[0][0]), abs=0.5)
+    assert dots[1][1] < on_diagonal(dots[1][0]) - 20, "more errors than the risk says: above"
+    assert figure.svg.count('class="whisker"') == 1
+    assert "Images in 2 groups" in figure.caption
+
+
+def test_accuracy_without_the_riskiest_begins_at_the_plain_accuracy() -> None:
+    """All lines start in one point at nothing set aside; an undefined score has no line."""
+    report = sample_report(60, 16)
+    figure = drawn(report, "selective")
+    starts = set(re.findall(r'd="M([\d.]+,[\d.]+)L[^"]*" class="line', figure.svg))
+    assert len(starts) == 1
+    assert len(lines(figure)) == 5
+    found = report.value("selective_accuracy")
+    assert found is not None
+    without = tuple({**row, "q_score": None} for row in found.table)
+    figure = drawn(with_table(report, "selective_accuracy", without), "selective")
+    assert len(lines(figure)) == 4
+    assert not any("Q-Score" in words for _, words in figure.legend)
+
+
+def test_a_file_that_not_every_report_has_is_linked_only_where_it_is() -> None:
+    assert "kept_features.csv" not in render(sample_report(40, 16))
+    file = TableFile(7, "0" * 64)
+    assert 'href="kept_features.csv"' in render(sample_report(40, 16), {"kept_features.csv": file})
+
+
 def test_large_class_counts_keep_the_worst_classes() -> None:
     """With more than 2,000 classes the table keeps those with the lowest accuracy."""
     report = sample_report(10_000, 16, k=2500)
-    table = views.class_grid(report)
+    table = grids.class_grid(report)
     assert table is not None
     assert (len(table.rows), table.total) == (2000, 2500)
     column = [c.title for c in table.columns].index("Accuracy")

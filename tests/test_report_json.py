@@ -19,7 +19,7 @@ from repdiag.report import to_json, write_report
 from repdiag.report.json_form import dumps, plain
 from repdiag.report.numbers import ARROWS, WORDS
 from repdiag.report.views import STATUS_WORDS
-from repdiag.types import Direction, MetricResult, Null, Skipped, Status
+from repdiag.types import Direction, Finding, Level, MetricResult, Null, SizePoint, Skipped, Status, Verdict
 
 
 def schema_validator() -> jsonschema.Draft202012Validator:
@@ -43,6 +43,9 @@ def test_every_report_fits_the_schema(options: dict[str, object]) -> None:
         (("schema_version",), 2),
         (("measurements", 0, "outcome", "value"), None),
         (("measurements", 0, "surprise"), 1),
+        (("measurements", 0, "by_size"), [{"samples": 50, "value": None, "parts": 4}]),
+        (("verdicts", 0, "level"), "excellent"),
+        (("verdicts", 0, "findings", 0, "rule"), None),
         (("tables", "samples.csv", "sha256"), "abc"),
         (("measurements", 0, "outcome"), {"value": 1.0, "skipped": "both"}),
     ],
@@ -62,6 +65,8 @@ def test_the_schema_lists_every_status_and_direction() -> None:
     """A new status or direction needs a word in the schema and one on the page."""
     properties = schema_validator().schema["$defs"]["measurement"]["properties"]
     assert properties["status"]["enum"] == [status.value for status in Status]
+    levels = schema_validator().schema["$defs"]["verdict"]["properties"]["level"]["enum"]
+    assert levels == [level.value for level in Level]
     assert properties["direction"]["enum"] == [direction.value for direction in Direction]
     assert set(STATUS_WORDS) == set(Status)
     assert set(WORDS) == set(ARROWS) == set(Direction)
@@ -121,6 +126,33 @@ def test_skipped_metrics_have_a_reason_and_no_number() -> None:
     found = {m["name"]: m["outcome"] for m in to_json(report)["measurements"] if "skipped" in m["outcome"]}
     assert found == {name: {"skipped": reason} for name, reason in skipped.items()}
     assert len(found) > 5
+
+
+def test_values_by_number_of_samples_stand_beside_the_metric() -> None:
+    """Each point is there with its parts; a metric that was not measured again has none."""
+    report = sample_report(400, 16)
+    first = dataclasses.replace(
+        report.measurements[0], by_size=(SizePoint(100, 0.25, 4), SizePoint(200, 0.5, 2))
+    )
+    document = to_json(dataclasses.replace(report, measurements=(first, report.measurements[1])))
+    assert [m["by_size"] for m in document["measurements"]] == [
+        [{"samples": 100, "value": 0.25, "parts": 4}, {"samples": 200, "value": 0.5, "parts": 2}],
+        [],
+    ]
+
+
+def test_verdicts_are_written_with_their_findings() -> None:
+    """Family, level, reason, and each rule that led there; undecodable text becomes visible."""
+    finding = Finding("every class", Level.WATCH, "bad\udcff class")
+    report = sample_report(40, 16, verdicts=(Verdict("crowding", Level.POOR, "why", (finding,)),))
+    assert to_json(report)["verdicts"] == [
+        {
+            "family": "crowding",
+            "level": "poor",
+            "reason": "why",
+            "findings": [{"rule": "every class", "level": "watch", "reason": "bad\\udcff class"}],
+        }
+    ]
 
 
 def test_per_class_values_must_match_the_classes() -> None:

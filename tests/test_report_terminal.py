@@ -13,7 +13,7 @@ from rich.console import Console
 from sample_report import HOSTILE, sample_report
 
 from repdiag.report.terminal import render
-from repdiag.types import MetricResult, Report
+from repdiag.types import MetricResult, Report, Skipped, Table
 
 
 def printed(report: Report, width: int = 80, encoding: str = "utf-8", **files: Path) -> str:
@@ -50,7 +50,83 @@ def test_every_metric_is_there_with_value_and_interval(width: int) -> None:
         if isinstance(measurement.outcome, MetricResult) and measurement.spec.headline:
             assert measurement.spec.meaning in text
     assert "skipped: Alignment (needs augmented views of the images, and this run has none)" in text
-    assert "One class has fewer than 5 images" in text
+    assert "One class has fewer than 5 images" not in text, (
+        "notes of other than headline metrics: in the report"
+    )
+    assert "* ↓ Class-distance normalized variance" in text
+    assert "* has a note in the report" in text
+
+
+def test_a_note_on_a_headline_number_is_said_in_full() -> None:
+    """What limits one of the numbers that everybody reads stands below it."""
+    report = sample_report(100, 16)
+    noted = dataclasses.replace(
+        report.measurements[0], outcome=MetricResult(value=0.5, note="Only 3 classes count.")
+    )
+    text = squeezed(printed(dataclasses.replace(report, measurements=(noted,))))
+    assert "Linear probe accuracy: Only 3 classes count." in text
+    assert "has a note" not in text
+
+
+def test_verdicts_come_first_as_words_with_their_reasons() -> None:
+    """Each family's level is a word, not a color alone; the reason hangs beside it."""
+    report = sample_report(100, 16)
+    text = printed(report)
+    assert text.index("Verdicts") < text.index("Headline") < text.index("kNN accuracy")
+    lines = text.splitlines()
+    for verdict in report.verdicts:
+        said = f"  {verdict.level.value:<14}{verdict.family.capitalize()}: "
+        assert any(line.startswith(said) for line in lines), said
+        assert verdict.reason in squeezed(text)
+    assert "Verdicts" not in printed(sample_report(100, 16, verdicts=()))
+
+
+def test_the_nearest_pair_has_one_line() -> None:
+    """Only the closest pair of classes is named; a table without shares still names it."""
+    report = sample_report(100, 16)
+    pairs = report.pairs.columns
+    text = squeezed(printed(report))
+    assert f"nearest classes: {pairs['class_a'][0]} and {pairs['class_b'][0]} (centers" in text
+    assert text.count("nearest classes") == 1
+    bare = Table({name: pairs[name] for name in ("class_a", "class_b")})
+    line = next(
+        s for s in printed(dataclasses.replace(report, pairs=bare)).splitlines() if "nearest classes" in s
+    )
+    assert line == f"    nearest classes: {pairs['class_a'][0]} and {pairs['class_b'][0]}"
+    assert "nearest classes" not in printed(sample_report(100, 16, labelled=False))
+
+
+def test_that_numbers_move_with_n_is_one_line() -> None:
+    """How many do, and where to look; nothing when none was measured on fewer samples."""
+    report = sample_report(100, 16)
+    moving = sum(bool(m.by_size) for m in report.measurements)
+    assert f"{moving} of these numbers move with N: compare at equal N" in printed(report)
+    still = [dataclasses.replace(m, by_size=()) for m in report.measurements]
+    assert "move with N" not in printed(dataclasses.replace(report, measurements=still))
+
+
+def test_many_skipped_for_one_reason_are_counted() -> None:
+    """Four are named, the others counted, so that eighty metrics stay readable."""
+    report = sample_report(100, 16, labelled=False)
+    skipped = [dataclasses.replace(m, outcome=Skipped("no labels")) for m in report.measurements]
+    family = [m for m in skipped if m.spec.family == "risk"]
+    text = squeezed(printed(dataclasses.replace(report, measurements=family)))
+    named = ", ".join(m.spec.title for m in family[:4])
+    assert f"skipped: {named} and {len(family) - 4} more (no labels)" in text
+
+
+def test_eighty_metrics_stay_within_two_screens_of_lines() -> None:
+    """A line per metric and little else, whatever their notes say."""
+    report = sample_report(100, 16)
+    many = [
+        dataclasses.replace(
+            m, spec=dataclasses.replace(m.spec, headline=False), outcome=MetricResult(0.5, note="Long. " * 60)
+        )
+        for m in report.measurements * 3
+    ]
+    assert len(many) > 80
+    lines = printed(dataclasses.replace(report, measurements=tuple(many))).splitlines()
+    assert len(lines) < len(many) + 60
 
 
 def test_loading_warnings_risk_and_files_are_said(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ __all__ = ["to_json", "write_report"]
 
 
 def write_report(report: Report, out: Path) -> dict[str, Path]:
-    """Write report.html, report.json and the four CSV tables into the folder `out` (made when missing).
+    """Write report.html, report.json and the CSV tables into the folder `out` (made when missing).
 
-    Returns the paths by file name. All files are complete before the first takes its place, so that a
-    failure leaves the earlier report whole; raises OutputError when `out` cannot be written.
+    kept_features.csv is among them where a subset was chosen; where none was, one that an earlier report left
+    there stays as it is (report.json lists what belongs to it). Returns the paths by file name. All files are
+    complete before the first takes its place, so that a failure leaves the earlier report whole; raises OutputError
+    when `out` cannot be written.
     """
     from repdiag.report.html import render
 

@@ -1,7 +1,8 @@
-"""What the columns of the per-sample, per-class and per-feature tables are called and measured in."""
+"""What the columns of the tables are called and measured in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +20,16 @@ class Column(NamedTuple):
 
 CLASS_COLUMNS = {
     "class": Column("Class"),
+    "parent": Column("Coarse class"),
     "n": Column("Samples", "samples"),
     "accuracy": Column("Accuracy", "share"),
     "most_confused_with": Column("Most seen as"),
     "intra_class_variance": Column("Variance inside"),
+    "same_class_cosine": Column("Cosine inside"),
     "nearest_class": Column("Nearest class"),
     "nearest_distance": Column("Distance to it"),
+    "cdnv_nearest": Column("CDNV to it"),
+    "directional_cdnv_nearest": Column("Directional CDNV to it"),
     "nearest_center_error": Column("Nearer to another center", "share"),
     "knn_purity": Column("kNN purity", "share"),
     "mean_q_score": Column("Mean Q\u2011Score"),
@@ -32,17 +37,45 @@ CLASS_COLUMNS = {
 }
 """Columns of classes.csv. A column that is not listed is shown under its own name."""
 
+PAIR_COLUMNS = {
+    "class_a": Column("A"),
+    "class_b": Column("B"),
+    "distance": Column("Distance of centers"),
+    "cdnv": Column("CDNV"),
+    "directional_cdnv": Column("Directional CDNV"),
+    "nearer_ab": Column("A nearer to B", "share"),
+    "nearer_ba": Column("B nearer to A", "share"),
+    "confused_ab": Column("A taken for B", "share"),
+    "confused_ba": Column("B taken for A", "share"),
+}
+"""Columns of pairs.csv."""
+
+CLUSTER_COLUMNS = {
+    "cluster": Column("Cluster"),
+    "n": Column("Samples", "samples"),
+    "majority_class": Column("Mostly"),
+    "purity": Column("of it", "share"),
+    "jaccard": Column("Comes back (Jaccard)"),
+    "category": Column("Which is"),
+    "prediction_strength": Column("Predicted by other data"),
+    "silhouette": Column("Silhouette"),
+    "flip_rate": Column("Views that leave", "share"),
+}
+"""Columns of clusters.csv."""
+
 EMPTY_HEADERS = {
-    "classes.csv": tuple(CLASS_COLUMNS),
+    "classes.csv": tuple(name for name in CLASS_COLUMNS if name != "parent"),
     "features.csv": ("feature", "activation_frequency", "in_s"),
+    "pairs.csv": tuple(PAIR_COLUMNS),
+    "clusters.csv": tuple(CLUSTER_COLUMNS),
     "samples.csv": ("id", "path"),
 }
 """Headings of a table that has no columns, so that its file is a table without rows and not an empty file."""
 
 
-def column_of(name: str) -> Column:
-    """Heading and unit of a per-class column."""
-    return CLASS_COLUMNS.get(name) or Column(name.replace("_", " ").capitalize())
+def column_of(name: str, known: Mapping[str, Column] = CLASS_COLUMNS) -> Column:
+    """Heading and unit of a column."""
+    return known.get(name) or Column(name.replace("_", " ").capitalize())
 
 
 def numeric(table: Table, name: str) -> npt.NDArray[np.float64] | None:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from markupsafe import Markup
 
 from repdiag.report.columns import numeric
+from repdiag.report.curves import compression, reliability, selective
+from repdiag.report.figure import Figure, complete, value_of
 from repdiag.report.numbers import is_missing, number
 from repdiag.report.svg import Axes, tag
 from repdiag.report.text import clean, shortened
-from repdiag.types import MetricResult, Report
+from repdiag.types import Report
 
 MAX_POINTS = 600  # a curve with more points than pixels only makes the page heavier
 MAX_BINS = 36
 SMALL = 20  # samples in a group of a histogram below which its shape means nothing
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A drawing with its heading, the sentence below it and its key (class name of the mark, text)."""
-
-    key: str
-    title: str
-    svg: Markup
-    caption: str
-    legend: tuple[tuple[str, str], ...] = ()
-    rows: tuple[Mapping[str, Any], ...] = ()
-
-
 def figures(report: Report) -> list[Figure]:
     """All figures that this report can fill, in reading order."""
-    made = (compression(report), risk_predictors(report), q_score_histogram(report), activation_curve(report))
+    made = (
+        compression(report),
+        risk_predictors(report),
+        reliability(report),
+        selective(report),
+        q_score_histogram(report),
+        activation_curve(report),
+    )
     return [figure for figure in made if figure is not None]
 
 
@@ -74,59 +66,13 @@ def activation_curve(report: Report) -> Figure | None:
     return Figure("activation", "Activation frequency", axes.figure("Activation frequency", *parts), caption)
 
 
-def compression(report: Report) -> Figure | None:
-    """Probe accuracy against the share of features kept, beside random subsets of the same size."""
-    found = report.value("compression")
-    rows = _complete(found, "kept", "accuracy")
-    if found is None or len(rows) < 2:
-        return None
-    rows = sorted(rows, key=lambda row: row["kept"])
-    kept = [float(row["kept"]) for row in rows]
-    accuracy = [float(row["accuracy"]) for row in rows]
-    band = [(_number(row.get("low")), _number(row.get("high"))) for row in rows]
-    mean = np.array([_number(row.get("random_mean")) for row in rows])
-    std = np.nan_to_num(np.array([_number(row.get("random_std")) for row in rows]))
-    drawn = np.array([accuracy, mean - std, mean + std, [b[0] for b in band], [b[1] for b in band]])
-    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
-    pad = 0.08 * (high - low) or 0.01
-    axes = Axes((min(kept), max(kept)), (max(0.0, low - pad), min(1.0, high + pad)))
-    parts = [axes.frame("share of features kept", "probe accuracy", xunit="share", yunit="share")]
-    known = np.isfinite(mean)
-    xs = np.array(kept)[known]
-    if known.any():
-        spread = [*zip(xs, (mean - std)[known], strict=True)]
-        spread += [*zip(xs[::-1], (mean + std)[known][::-1], strict=True)]
-        parts.append(axes.path(spread, "area other", closed=True))
-        parts.append(axes.path(zip(xs, mean[known], strict=True), "line other dashed"))
-    inside = [(x, b) for x, b in zip(kept, band, strict=True) if np.isfinite(b).all()]
-    outline = [(x, b[0]) for x, b in inside] + [(x, b[1]) for x, b in reversed(inside)]
-    parts.append(axes.path(outline, "area", closed=True))
-    parts.append(axes.path(zip(kept, accuracy, strict=True), "line"))
-    parts += [
-        tag("circle", cx=axes.x(x), cy=axes.y(y), r=3, class_="dot")
-        for x, y in zip(kept, accuracy, strict=True)
-    ]
-    legend = [("main", "features chosen by activation frequency")]
-    if known.any():
-        legend.append(("other", "random features, same number"))
-    return Figure(
-        "compression",
-        "Compression",
-        axes.figure("Accuracy against share of features kept", *parts),
-        "A new linear probe on fewer and fewer features. Above the dashed line, choosing features by their"
-        " activation frequency beats choosing at random. Shaded: 95% interval, and one standard deviation.",
-        tuple(legend),
-        tuple(rows),
-    )
-
-
 def risk_predictors(report: Report) -> Figure | None:
     """How well each score tells misclassified from correct samples, best first."""
-    rows = _complete(report.value("score_comparison"), "auroc")
+    rows = complete(report.value("score_comparison"), "auroc")
     if not rows:
         return None
     rows = sorted(rows, key=lambda row: -float(row["auroc"]))
-    ends = [_number(row.get(key)) for row in rows for key in ("auroc", "low", "high")] + [0.5]
+    ends = [value_of(row.get(key)) for row in rows for key in ("auroc", "low", "high")] + [0.5]
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     pad = 0.05 * (high - low)
     names = [shortened(clean(str(row.get("title") or row.get("score"))), 34) for row in rows]
@@ -208,13 +154,3 @@ def q_score_histogram(report: Report) -> Figure | None:
         caption += f" {int((~known).sum()):,} images have no Q-Score and are in no bar."
     legend = tuple((kind, title) for kind, title, _ in curves)
     return Figure("histogram", "Q-Score", axes.figure("Histogram of the Q-Score", *parts), caption, legend)
-
-
-def _complete(found: MetricResult | None, *keys: str) -> list[Mapping[str, Any]]:
-    """The rows of a measurement's table that have all of `keys`."""
-    rows = () if found is None else found.table
-    return [row for row in rows if not any(is_missing(row.get(key)) for key in keys)]
-
-
-def _number(value: Any) -> float:
-    return float("nan") if is_missing(value) else float(value)

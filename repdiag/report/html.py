@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from repdiag.report import views
+from repdiag.report import grids, views
 from repdiag.report.figures import figures
 from repdiag.report.numbers import interval_text, number
 from repdiag.report.scatter import embedded_json, map_data
@@ -26,7 +26,10 @@ DESCRIPTIONS = {
     "report.json": "everything but the per-sample values, with full provenance",
     "metrics.csv": "one row per metric",
     "classes.csv": "one row per class",
+    "pairs.csv": "one row per pair of classes that lie close",
+    "clusters.csv": "one row per k-means cluster",
     "features.csv": "one row per feature",
+    "kept_features.csv": "the smallest set of features that keeps the accuracy, for `repdiag export --features`",
     "samples.csv": "one row per image",
 }
 
@@ -69,27 +72,39 @@ def render(report: Report, tables: Mapping[str, TableFile] | None = None) -> str
     page = _environment().get_template("report.html.j2")
     rendered = page.render(
         report=report,
-        title=f"{views.text(report.encoder.get('name', 'encoder'))} on "
-        f"{views.text(report.dataset.get('name', 'data'))}",
+        title=f"{grids.text(report.encoder.get('name', 'encoder'))} on "
+        f"{grids.text(report.dataset.get('name', 'data'))}",
         policy=content_policy(styles, scripts),
         styles=styles,
         scripts=scripts,
         counts=_counts(report),
         families=views.families(report),
         not_measured=views.not_measured(report),
-        warnings=[views.text(w) for w in report.warnings[: views.MAX_ROWS]],
+        warnings=[grids.text(w) for w in report.warnings[: grids.MAX_ROWS]],
         figures=figures(report),
         scatter=scatter,
         scatter_json=None if scatter is None else embedded_json(scatter),
-        classes=views.class_grid(report),
+        classes=grids.class_grid(report),
+        pairs=grids.pair_grid(report),
+        clusters=grids.cluster_grid(report),
+        sizes=grids.size_grid(report),
         riskiest=views.riskiest(report),
         risk=_risk(report),
         provenance=_provenance(report),
-        files=[(name, words, tables[name].rows if tables and name in tables else None)
-               for name, words in DESCRIPTIONS.items()],
-        grid=views.grid,
+        files=_files(tables or {}),
+        grid=grids.grid,
+        words=grids.text,
     )  # fmt: skip
     return clean(rendered)
+
+
+def _files(tables: Mapping[str, TableFile]) -> list[tuple[str, str, int | None]]:
+    """Name, contents and rows of each file beside the page; the one that not every report has only where it is."""
+    return [
+        (name, words, tables[name].rows if name in tables else None)
+        for name, words in DESCRIPTIONS.items()
+        if name != "kept_features.csv" or name in tables
+    ]
 
 
 def _counts(report: Report) -> list[tuple[int, str]]:
@@ -102,7 +117,7 @@ def _risk(report: Report) -> dict[str, Any] | None:
     risk = report.risk
     if not risk:
         return None
-    said = {key: views.text(risk.get(key) or "") for key in ("title", "score", "explanation")}
+    said = {key: grids.text(risk.get(key) or "") for key in ("title", "score", "explanation")}
     auroc, low, high = risk.get("auroc"), risk.get("low"), risk.get("high")
     measured = ""
     if auroc is not None:

@@ -16,15 +16,23 @@ from repdiag.report.columns import EMPTY_HEADERS, cell
 from repdiag.report.numbers import z_score
 from repdiag.report.tables import TableFile, metrics_table, write_csv
 from repdiag.report.text import clean
-from repdiag.types import SCHEMA_VERSION, Measurement, MetricResult, MetricSpec, Report, Table
+from repdiag.types import SCHEMA_VERSION, Measurement, MetricResult, MetricSpec, Report, Table, Verdict
 
 
 def csv_tables(report: Report) -> dict[str, Table]:
-    """The tables of a report by the name of the file that holds them."""
+    """The tables of a report by the name of the file that holds them.
+
+    kept_features.csv, what `repdiag export --features` takes, is there only where a subset was chosen.
+    """
+    kept = report.features.columns.get("kept")
+    chosen = {} if kept is None else {"feature": report.features.columns["feature"][kept.astype(bool)]}
     return {
         "metrics.csv": metrics_table(report.measurements),
         "classes.csv": report.classes,
+        "pairs.csv": report.pairs,
+        "clusters.csv": report.clusters,
         "features.csv": report.features,
+        **({"kept_features.csv": Table(chosen)} if chosen else {}),
         "samples.csv": report.samples,
     }
 
@@ -49,6 +57,7 @@ def to_json(report: Report, tables: Mapping[str, TableFile] | None = None) -> di
         "config": plain(report.config),
         "environment": plain(report.environment),
         "warnings": plain(report.warnings),
+        "verdicts": [_verdict(verdict) for verdict in report.verdicts],
         "risk": plain(report.risk),
         "measurements": [_measurement(m, _class_names(report)) for m in report.measurements],
         "tables": {name: {"rows": t.rows, "sha256": t.sha256} for name, t in tables.items()},
@@ -112,10 +121,25 @@ def _spec(spec: MetricSpec) -> dict[str, Any]:
     }
 
 
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "family": verdict.family,
+        "level": verdict.level.value,
+        "reason": clean(verdict.reason),
+        "findings": [
+            {"rule": f.rule, "level": f.level.value, "reason": clean(f.reason)} for f in verdict.findings
+        ],
+    }
+
+
 def _measurement(measurement: Measurement, class_names: tuple[str, ...]) -> dict[str, Any]:
     outcome = measurement.outcome
     return {
         **_spec(measurement.spec),
+        "by_size": [
+            {"samples": plain(p.samples), "value": plain(p.value), "parts": plain(p.parts)}
+            for p in measurement.by_size
+        ],
         "outcome": _result(measurement.spec.name, outcome, class_names)
         if isinstance(outcome, MetricResult)
         else {"skipped": clean(outcome.reason)},

@@ -14,10 +14,18 @@ from rich.text import Text
 from repdiag.report.numbers import ARROWS, WORDS, interval_text, null_text, number, quantity
 from repdiag.report.text import sentence, shortened, visible
 from repdiag.report.views import words
-from repdiag.types import Direction, Interval, Measurement, MetricResult, Report
+from repdiag.types import Direction, Interval, Level, Measurement, MetricResult, Report
 
 MAX_WIDTH = 120  # longer lines are hard to read
 MAX_WARNINGS = 20
+MAX_NAMED = 4  # metrics that were skipped for one reason; the report names them all
+NOTED = "*"
+LEVELS = {
+    Level.GOOD: "bold green",
+    Level.WATCH: "bold yellow",
+    Level.POOR: "bold red",
+    Level.UNDETERMINED: "dim",
+}
 _VALUE, _NULL = 26, 14  # widths of the columns, in characters; the title has the rest
 _ASCII_ARROWS = {Direction.HIGHER: "^", Direction.LOWER: "v", Direction.NEITHER: "."}
 _ASCII = str.maketrans({"–": "-", "±": "+-", "…": "...", "×": "x", "²": "2", "α": "alpha"})
@@ -27,13 +35,13 @@ def render(report: Report, console: Console, files: Mapping[str, Path] | None = 
     """Print `report` on `console`; `files` (name -> path, from `write_report`) are listed at the end."""
     writer = _Writer(console)
     _loaded(report, writer)
+    _verdicts(report, writer)
     _headline(report, writer)
     for family in dict.fromkeys(m.spec.family for m in report.measurements):
         _family(family, [m for m in report.measurements if m.spec.family == family], writer)
-    legend = (f"{writer.arrows[way]} {WORDS[way]}" for way in Direction)
-    writer.blank()
-    writer.line("null: what the measure gives when there is nothing to find; " + ", ".join(legend), "dim")
-    writer.line("what each measure means: the report, or `repdiag metrics NAME`", "dim")
+        if family == "crowding" and len(report.pairs):
+            writer.line(_nearest_pair(report), "dim", indent=4, further=4)
+    _legend(report, writer)
     if report.warnings:
         writer.blank()
         writer.line("Warnings", "bold yellow")
@@ -46,6 +54,22 @@ def render(report: Report, console: Console, files: Mapping[str, Path] | None = 
         writer.line("Written", "bold")
         for path in files.values():
             writer.line(str(path), indent=2, further=2)
+
+
+def _legend(report: Report, writer: _Writer) -> None:
+    """What the signs mean, and what is told elsewhere."""
+    legend = [f"{writer.arrows[way]} {WORDS[way]}" for way in Direction]
+    noted = [m for m in report.measurements if isinstance(m.outcome, MetricResult) and m.outcome.note]
+    if any(not m.spec.headline for m in noted):
+        legend.append(f"{NOTED} has a note in the report")
+    writer.blank()
+    writer.line("null: what the measure gives when there is nothing to find; " + ", ".join(legend), "dim")
+    moving = sum(bool(m.by_size) for m in report.measurements)
+    if moving:
+        writer.line(
+            f"{moving} of these numbers move with N: compare at equal N (the report has N/4 and N/2)", "dim"
+        )
+    writer.line("what each measure means: the report, or `repdiag metrics NAME`", "dim")
 
 
 class _Writer:
@@ -80,6 +104,12 @@ class _Writer:
         text = value if isinstance(value, Text) else self.styled((value, style))
         self.console.print(self.hung(text, indent, indent if further is None else further, self.width))
 
+    def beside(self, name: str, style: str, text: Text, at: int, indent: int = 0) -> None:
+        """A paragraph that begins in column `at`, with a name to its left."""
+        left = Text(" " * indent).append(self.safe(name), style)
+        left.append(" " * max(1, at - left.cell_len))
+        self.console.print(left.append_text(self.hung(text, at, at, self.width)[at:]))
+
     def blank(self) -> None:
         """An empty line."""
         self.console.print()
@@ -97,7 +127,7 @@ def _loaded(report: Report, writer: _Writer) -> None:
     }
     for name, said in shown.items():
         if said:
-            writer.line(writer.styled((f"{name:<15}", "bold"), (said, "")), further=15)
+            writer.beside(name, "bold", writer.styled((said, "")), 15)
 
 
 def _loading(parts: Mapping[str, Any]) -> str:
@@ -134,6 +164,29 @@ def _value(measurement: Measurement, result: MetricResult) -> tuple[str, str, st
     short = unit if unit in ("share", "%", "") else "x"  # any word: a count is written as a count
     text = quantity(result.value, short).removesuffix(" x")
     return text, interval_text(result.interval, unit, result.value), "" if short == unit else unit
+
+
+def _verdicts(report: Report, writer: _Writer) -> None:
+    """A line per family: the level as a word, and why."""
+    if not report.verdicts:
+        return
+    writer.blank()
+    writer.line("Verdicts", "bold")
+    for verdict in report.verdicts:
+        family = verdict.family.replace("_", " ").capitalize()
+        said = writer.styled((f"{family}: ", "bold"), (verdict.reason, ""))
+        writer.beside(verdict.level.value, LEVELS[verdict.level], said, 16, indent=2)
+
+
+def _nearest_pair(report: Report) -> str:
+    """One line on the two classes that lie closest; pairs.csv has the others, by distance."""
+    first = {name: column[0] for name, column in report.pairs.columns.items()}
+    said = f"nearest classes: {words(first.get('class_a'))} and {words(first.get('class_b'))}"
+    facts = [f"centers {number(first['distance'])} apart"] if "distance" in first else []
+    if "nearer_ab" in first and "nearer_ba" in first:
+        shares = " and ".join(quantity(first[name], "share") for name in ("nearer_ab", "nearer_ba"))
+        facts.append(f"{shares} of their samples nearer to the other's")
+    return f"{said} ({', '.join(facts)}); pairs.csv has more" if facts else said
 
 
 def _headline(report: Report, writer: _Writer) -> None:
@@ -189,18 +242,21 @@ def _family(family: str, measurements: list[Measurement], writer: _Writer) -> No
             continue
         value, interval, unit = _value(measurement, result)
         behind = "".join(f" {part}" for part in (interval, unit) if part)
-        line = Text(f"  {writer.arrows[spec.direction]} {_column(writer.safe(spec.title), width)}")
+        mark = NOTED if result.note and not spec.headline else " "
+        line = Text(f"{mark} {writer.arrows[spec.direction]} {_column(writer.safe(spec.title), width)}")
         line.append(writer.safe(value), "bold").append(writer.safe(behind))
         null = writer.safe(null_text(result.null, spec.unit, result.value))
         gap = max(1, width + 4 + _VALUE - line.cell_len) if null else 0
         line.append(" " * gap + null, "dim")
         writer.console.print(line, no_wrap=True, overflow="ellipsis")
-        if result.note:
+        if result.note and spec.headline:
             notes.setdefault(result.note, []).append(spec.title)
     for note, titles in notes.items():
         writer.line(f"{', '.join(titles)}: {note}", "dim", indent=4, further=4)
     for reason, titles in reasons.items():
-        writer.line(f"- skipped: {', '.join(titles)} ({reason})", "dim", indent=2, further=4)
+        named = ", ".join(titles[:MAX_NAMED])
+        more = f" and {len(titles) - MAX_NAMED} more" if len(titles) > MAX_NAMED else ""
+        writer.line(f"- skipped: {named}{more} ({reason})", "dim", indent=2, further=4)
 
 
 def _column(text: str, width: int) -> str:

@@ -6,7 +6,7 @@ Every limit is said on the page, and what is cut is whole in the files beside it
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from repdiag.report import svg
-from repdiag.report.columns import CLASS_COLUMNS, Column, cell, column_of, numeric
+from repdiag.report.columns import cell, numeric
+from repdiag.report.grids import MAX_ROWS, Cell, Grid, cell_of, grid, text
 from repdiag.report.numbers import (
     ARROWS,
     MISSING,
@@ -29,10 +30,6 @@ from repdiag.report.numbers import (
 from repdiag.report.text import clean, sentence, shortened
 from repdiag.types import Measurement, MetricResult, Report, Skipped, Status
 
-MAX_CLASSES = 2000
-MAX_ROWS = 100  # rows of a metric's own table, and warnings
-MAX_TEXT = 600  # characters of one label, file name or piece of metadata
-MAX_CELL = 80  # of a table's cell
 MAX_CARDS = 24
 MAX_IMAGE_BYTES = 1_500_000  # thumbnails of one page, before base64
 
@@ -43,50 +40,6 @@ STATUS_WORDS = {
     Status.ADAPTED: "a published measure with a stated change",
     Status.OURS: "our own definition",
 }
-
-
-def text(value: Any) -> str:
-    """Foreign text, valid and not endless; the templates escape it."""
-    return shortened(clean(str(value)), MAX_TEXT)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell: what is shown, a number's exact value ("" for text), and whether it is a number."""
-
-    shown: str
-    exact: str
-    numeric: bool
-
-
-def cell_of(value: Any, unit: str = "") -> Cell:
-    """A cell for a plain value of any kind."""
-    value = cell(value)
-    if is_missing(value):
-        return Cell(MISSING, "", True)
-    if isinstance(value, bool):
-        return Cell("yes" if value else "no", "", False)
-    if isinstance(value, int):
-        return Cell(f"{value:,}" if unit else str(value), str(value), True)
-    if isinstance(value, float):
-        return Cell(number(value, unit) + ("%" if unit in ("share", "%") else ""), exact(value), True)
-    return Cell(shortened(clean(str(value)), MAX_CELL) or MISSING, "", False)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table for the page: headings, rows, and how many rows there are in all."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    total: int
-
-
-def grid(rows: Sequence[Mapping[str, Any]]) -> Grid:
-    """The rows of a measurement's table; a column is what any row has."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = tuple(tuple(cell_of(row.get(name)) for name in names) for row in rows[:MAX_ROWS])
-    return Grid(tuple(Column(name.replace("_", " ")) for name in names), cells, len(rows))
 
 
 @dataclass(frozen=True)
@@ -165,25 +118,6 @@ def not_measured(report: Report) -> list[tuple[str, list[str]]]:
         if measurement.spec.headline and isinstance(measurement.outcome, Skipped):
             reasons.setdefault(text(measurement.outcome.reason), []).append(measurement.spec.title)
     return list(reasons.items())
-
-
-def class_grid(report: Report) -> Grid | None:
-    """The class table; with more than MAX_CLASSES classes those with the lowest accuracy."""
-    columns = report.classes.columns
-    if not len(report.classes):
-        return None
-    known = [name for name in CLASS_COLUMNS if name in columns]
-    names = known + [name for name in columns if name not in CLASS_COLUMNS]
-    order = np.arange(len(report.classes))
-    accuracy = numeric(report.classes, "accuracy")
-    if order.size > MAX_CLASSES and accuracy is not None:
-        order = np.sort(np.argsort(accuracy, kind="stable")[:MAX_CLASSES])
-    heads = tuple(column_of(name) for name in names)
-    rows = tuple(
-        tuple(cell_of(columns[name][row], head.unit) for name, head in zip(names, heads, strict=True))
-        for row in order[:MAX_CLASSES]
-    )
-    return Grid(heads, rows, len(report.classes))
 
 
 @dataclass(frozen=True)
