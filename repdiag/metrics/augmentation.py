@@ -130,9 +130,9 @@ def flip_rate(ws: Workspace) -> MetricResult:
     flips of samples deep inside a cluster mean that the augmentation destroys what the encoder sees. The cut points
     are quantiles of the margin, so a tenth is left out where margins tie. The rate grows with k and with the strength
     of the augmentation: compare only under the same. Bootstrap over samples; null: Gaussian rows moved by the views'
-    own displacements, dealt out at random. Skipped below four samples with views and
-    where all rows fall into one cluster. Order of samples only (k-means
-    ties). Example: two views each of two images, one view in a foreign cluster: (0.5 + 0) / 2 = 0.25.
+    own displacements, dealt out at random. Skipped below four samples with views and where all rows fall into one
+    cluster. Order of samples only (k-means ties). Example: two views each of two images, one view in a foreign
+    cluster: (0.5 + 0) / 2 = 0.25.
     """
     if np.unique(ws.clusterings[0].labels).size < 2:
         raise Skip("k-means found a single cluster: the rows are all alike")

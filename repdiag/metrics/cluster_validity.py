@@ -71,7 +71,7 @@ def jaccards(ws: Workspace) -> DoubleArray:
 
 
 def _chance_jaccards(ws: Workspace) -> list[float]:
-    each = replicates(min(len(ws), CAP), ws.dim, ws.n_clusters, 2, least=1)
+    each = replicates(min(len(ws), CAP), ws.dim, 4 * ws.n_clusters, 2, least=1)
     return [
         known_mean(
             column_means(
@@ -111,8 +111,8 @@ def cluster_jaccard(ws: Workspace) -> MetricResult:
 
     The levels were meant for few clusters. With k-means from one random start and many clusters, starts that share a
     cluster or miss one dissolve good clusters; and an elongated cloud without clusters can reach 0.6: read the value
-    against the null (Gaussian rows of equal mean and covariance, up to 3 draws with 2 bootstraps each). At most 20,000
-    rows are drawn per bootstrap, and fewer than the 10 bootstraps are made where N D k exceeds 10^9 (see the
+    against the null (Gaussian rows of equal mean and covariance, up to 3 draws with 1 or 2 bootstraps each). At most
+    20,000 rows are drawn per bootstrap, and fewer than the 10 bootstraps are made where N D k exceeds 10^9 (see the
     parameters). t interval over bootstraps: it holds sample and seed noise of the value given this first clustering.
     Skipped for 0.6 N < 2k and where all rows fall into one cluster. Order of samples only.
     Example: C = {1,2,3,4}, new clusters {1,2,3}, {4,5}: max(3/4, 1/5) = 0.75.

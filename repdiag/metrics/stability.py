@@ -98,7 +98,8 @@ def seed_ari(ws: Workspace) -> MetricResult:
     the same for two seeds on Gaussian rows of equal mean and covariance. The table adds isotropic Gaussian rows (same
     mean and total variance, at most 20,000 of them, up to 3 draws): k-means splits an elongated cloud without
     clusters along its long axes, and does so again and again, which only the covariance-matched null tells from
-    clusters. z over so few draws is an order of magnitude, no test.
+    clusters. The matched null has a limit too: two clusters make one long axis, which a Gaussian of their covariance
+    has as well, so that with k = 2 it shows nothing left over. z over so few draws is an order of magnitude, no test.
 
     A stable answer can be stably wrong (see `label_ari`). Skipped below three seeds and for N < 2k. Rotation, scale
     and order of features leave all distances alone, yet rounding moves ties. Example: clusters {1,2},{3,4} from one
