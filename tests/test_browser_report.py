@@ -21,6 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from repdiag.report import write_report
+from repdiag.report.columns import CLUSTER_COLUMNS, PAIR_COLUMNS
 from repdiag.report.tables import unescaped
 
 pytestmark = pytest.mark.browser
@@ -181,6 +182,44 @@ def test_class_values_equal_the_csv(browser: Browser, reports: dict[str, Path]) 
                     assert float(cell) == float(value)
                 except ValueError:
                     assert cell == (unescaped(value) or "–")
+
+
+@pytest.mark.parametrize("part", ["pairs", "clusters"])
+def test_pair_and_cluster_values_equal_the_csv(browser: Browser, reports: dict[str, Path], part: str) -> None:
+    """Every cell shown is that of the file, whose column it stands in; text stays text."""
+    for name in ("labelled", "hostile"):
+        browser.open(reports[name])
+        frame = pd.read_csv(reports[name] / f"{part}.csv", dtype=str, keep_default_na=False)
+        known = {"pairs": PAIR_COLUMNS, "clusters": CLUSTER_COLUMNS}[part]
+        heads = browser.js(
+            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", f"#{part} thead th"
+        )
+        named = {column.title: key for key, column in known.items()}
+        rows = browser.table(f"#{part} table")
+        assert len(rows) == min(15 if part == "pairs" else 200, len(frame))
+        for row, (_, expected) in zip(rows, frame.head(len(rows)).iterrows(), strict=True):
+            for cell, head in zip(row, heads, strict=True):
+                value = expected[named[head]]
+                try:
+                    assert float(cell) == float(value)
+                except ValueError:
+                    assert cell == (unescaped(value) or "–")
+
+
+def test_verdicts_open_to_their_findings(browser: Browser, reports: dict[str, Path]) -> None:
+    """Findings are folded away until a click, and each level is legible as a word."""
+    browser.open(reports["labelled"])
+    levels = browser.js(
+        "return [...document.querySelectorAll('.verdicts > li > .level')].map(e => e.innerText)"
+    )
+    assert levels == ["Good", "Watch", "Good", "Undetermined", "Poor", "Good"]
+    assert browser.js(
+        "return [...document.querySelectorAll('.verdicts .level b')].every(e => e.offsetHeight < 30)"
+    )
+    finding = browser.one(".verdicts details ul")
+    assert not finding.is_displayed()
+    browser.one(".verdicts summary").click()
+    assert finding.is_displayed()
 
 
 def test_metric_values_equal_the_csv(browser: Browser, reports: dict[str, Path]) -> None:
@@ -385,6 +424,16 @@ def test_everything_can_be_reached_by_keyboard(browser: Browser, reports: dict[s
                 "return a.id || a.className || a.value || a.getAttribute('href') || a.tagName"
             )
         )
-    wanted = ["skip", "#headline", "SUMMARY", "class", "map-class", "map-canvas", "class-filter", "BUTTON"]
+    wanted = [
+        "skip",
+        "#verdicts",
+        "#headline",
+        "SUMMARY",
+        "class",
+        "map-class",
+        "map-canvas",
+        "class-filter",
+        "BUTTON",
+    ]
     places = [visited.index(place) for place in wanted]
     assert places == sorted(places)
