@@ -38,6 +38,7 @@ def fit(
     l2: float,
     *,
     start: LinearModel | None = None,
+    standard: tuple[Floats, Floats] | None = None,
     iterations: int = 100,
     device: str = "cpu",
 ) -> LinearModel:
@@ -45,20 +46,29 @@ def fit(
 
     Features are standardized with the mean and population std of `x` (constant features get scale 1): the
     problem is then well conditioned and `l2` means the same for every encoder. `start` warms up from another
-    solution on the same features. In scikit-learn's terms C = 1 / (l2 * N).
+    solution on the same features. `standard` gives mean and scale (D,) from elsewhere: of a few rows they would
+    say little. In scikit-learn's terms C = 1 / (l2 * N).
     """
     import torch
 
     rows = torch.from_numpy(np.array(x, np.float32)).to(device)
-    mean = rows.double().mean(0).float()
-    scale = rows.double().std(0, correction=0).float()
-    scale[scale < 1e-12] = 1
+    if standard is None:
+        mean = rows.double().mean(0).float()
+        scale = rows.double().std(0, correction=0).float()
+        scale[scale < 1e-12] = 1
+    else:
+        mean, scale = (torch.from_numpy(np.array(v, np.float32)).to(device) for v in standard)
     rows.sub_(mean).div_(scale)
     target = torch.from_numpy(np.array(y)).to(device)
+    basis = None
+    if rows.shape[0] < rows.shape[1]:  # the best W lies in the span of the rows: N coordinates each do
+        basis, triangle = torch.linalg.qr(rows.T)
+        rows = triangle.T.contiguous()
     if start is None:
         weight, bias = torch.zeros(rows.shape[1], k, device=device), torch.zeros(k, device=device)
     else:
         weight = torch.from_numpy(start.weight.copy()).to(device)
+        weight = weight if basis is None else basis.T @ weight
         bias = torch.from_numpy(start.bias.copy()).to(device)
     weight.requires_grad_(True)
     bias.requires_grad_(True)
@@ -80,6 +90,8 @@ def fit(
 
     with torch.enable_grad(), suited(rows.numel() * k):
         optimizer.step(loss)  # type: ignore[no-untyped-call]
+    if basis is not None:
+        weight = basis @ weight.detach()
     return LinearModel(
         *(np.asarray(v.detach().cpu().numpy(), np.float32) for v in (weight, bias, mean, scale))
     )

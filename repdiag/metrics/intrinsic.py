@@ -19,6 +19,7 @@ from repdiag.workspace import Skip, Workspace
 
 KEPT = 0.9
 FEWEST = 10
+FEWEST_GROUPS = 20
 HUB_NEIGHBORS = 10
 NULL_ROWS = 5000
 NULL_DRAWS = 2
@@ -33,6 +34,22 @@ def _draws(ws: Workspace) -> resample.Counts:
             resample.stratified_counts(np.zeros(len(ws), np.int64), n, ws.rng(41)) if ws.labeled else ws.draws
         ),
     )
+
+
+def _draws_of_groups(ws: Workspace, nearest: IntArray) -> resample.Counts:
+    """Bootstrap draws (B, N) of whole components of the graph that joins each row with its `nearest` (N,) other.
+
+    No draw (B = 0) where there are fewer than 20 components.
+    """
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    every = np.arange(len(ws))
+    graph = csr_matrix((np.ones(len(ws)), (every, nearest)), shape=(len(ws), len(ws)))
+    groups, member = connected_components(graph, directed=False)
+    some = len(ws.draws) if groups >= FEWEST_GROUPS else 0
+    drawn = resample.stratified_counts(np.zeros(groups, np.int64), some, ws.rng(42))
+    return np.asarray(drawn[:, member])
 
 
 # ------------------------------------------------------------------------------------------ TwoNN
@@ -125,9 +142,9 @@ def twonn_dimension(ws: Workspace) -> MetricResult:
     At least 10 ratios are needed. Scale is gone: rows that spread over a d-dimensional cone give d - 1.
 
     In [0, inf); neither direction is better: noise has many dimensions, a collapse few. Of d above about 20 it says
-    too little: no affordable N fills such a space, and the number climbs with N (`by_size`). Interval: bootstrap over
-    the ratios, neighbors held fixed; ratios of mutual neighbors hang together, so it is somewhat too narrow.
-    Ties among distances (quantized embeddings) break its assumption. Ratios 2, 4, 8 (F = 1/3, 2/3, and 1 dropped):
+    too little: no affordable N fills such a space, and the number climbs with N (`by_size`). Interval: bootstrap of
+    groups of nearest neighbors, whose ratios hang together (single samples would give 0.7 of the true spread), the
+    neighbors held fixed; none with fewer than 20 groups. Ties among distances (quantized embeddings) break its assumption. Ratios 2, 4, 8 (F = 1/3, 2/3, and 1 dropped):
     (log 1.5 log 2 + log 3 log 4) / (log^2 2 + log^2 4) = 0.75.
     """
     ratio, known = neighbor_ratios(ws.x, ws.neighbors[1])
@@ -138,7 +155,8 @@ def twonn_dimension(ws: Workspace) -> MetricResult:
     value = two_nn(log_ratio)
     if not np.isfinite(value):
         raise Skip("the distances to the first and the second neighbor are equal everywhere")
-    replicates = np.array([two_nn(log_ratio, counts[at].astype(np.float64)) for counts in _draws(ws)])
+    draws = _draws_of_groups(ws, ws.neighbors[1][:, 0])
+    replicates = np.array([two_nn(log_ratio, counts[at].astype(np.float64)) for counts in draws])
     return MetricResult(
         value,
         interval(resample.normal_interval(value, replicates), "bootstrap over samples", len(ws.draws)),
@@ -147,7 +165,8 @@ def twonn_dimension(ws: Workspace) -> MetricResult:
             "ratios": int(known.size),
             "copies_or_undefined": len(ws) - int(known.size),
         },
-        note="Moves with N, and says too little above about 20: compare at equal N only.",
+        note="Moves with N, and says too little above about 20: compare at equal N only."
+        + ("" if ends else f" No interval: fewer than {FEWEST_GROUPS} groups of nearest neighbors."),
     )
 
 
