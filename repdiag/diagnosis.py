@@ -7,7 +7,7 @@ import datetime
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,12 +24,13 @@ from repdiag.metrics._class_tables import class_columns, pair_columns
 from repdiag.metrics.cluster_table import cluster_columns
 from repdiag.metrics.features import kept_features
 from repdiag.registry import did_you_mean
-from repdiag.risk import Risk, assess
-from repdiag.scores import score_values
+from repdiag.risk import Risk, answers, assess
+from repdiag.scores import BY_NAME, score_values
 from repdiag.types import (
     EmbeddingSet,
     Measurement,
     MetricResult,
+    Need,
     Progress,
     Report,
     Table,
@@ -41,6 +42,12 @@ from repdiag.workspace import Skip, Workspace
 
 SHOWN_SAMPLES = 24
 """How many of the riskiest samples get a thumbnail in the report."""
+
+FEWEST_LABELED = 20
+"""Labeled samples below which a partly labeled data set counts as unlabeled."""
+
+LABELED = frozenset({Need.LABELS, Need.HIERARCHY})
+"""Needs of metrics that are about labeled samples only."""
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -78,7 +85,9 @@ def diagnose(
     """
     config = config or ScoreConfig()
     chosen = choose_metrics(metrics)
+    embeddings, said = with_enough_labels(embeddings)
     ws = Workspace(embeddings, config, device)
+    everyone = ws.whole
     if len(ws) < 4:
         raise DataError(
             f"Only {len(ws)} samples are left to evaluate",
@@ -89,8 +98,8 @@ def diagnose(
     steps = len(chosen) + (2 if draw_map else 1)
     for done, metric in enumerate(chosen):
         progress(metric.spec.title, done, steps)
-        found.append(metric.run(ws))
-    notes = [*warnings, *_cautions(ws)]
+        found.append(metric.run(ws if metric.spec.needs & LABELED else everyone))
+    notes = [*warnings, *said, *_cautions(ws)]
 
     progress("risk of each sample", len(chosen), steps)
     began = time.perf_counter()
@@ -106,7 +115,7 @@ def diagnose(
         progress("UMAP map", len(chosen) + 1, steps)
         began = time.perf_counter()
         try:
-            flat = maps.umap_map(ws)
+            flat = maps.umap_map(everyone)
             samples["umap_x"], samples["umap_y"] = flat[:, 0], flat[:, 1]
         except Skip as skip:
             notes.append(f"No map: {skip.reason}.")
@@ -123,18 +132,67 @@ def diagnose(
         environment=_environment(device),
         measurements=tuple(found),
         samples=Table(samples),
-        classes=Table(_class_columns(ws, found, samples, risk)),
-        features=Table(_feature_columns(ws)),
+        classes=Table(_class_columns(ws, found, _of_labeled(ws, samples), risk)),
+        features=Table(_feature_columns(everyone)),
         risk=_risk_facts(risk),
         warnings=tuple(notes),
         thumbnails=_thumbnails(samples, thumbnails),
         timing=timing,
         pairs=Table(pair_columns(ws) if "crowding" in families else {}),
-        clusters=Table(cluster_columns(ws) if "stability" in families else {}),
+        clusters=Table(cluster_columns(everyone) if "stability" in families else {}),
         verdicts=verdicts(found),
     )
     timing["tables and thumbnails"] = time.perf_counter() - began
     return report
+
+
+def with_enough_labels(embeddings: EmbeddingSet) -> tuple[EmbeddingSet, list[str]]:
+    """`embeddings` fit to be measured where some labels are missing, and what to say about it.
+
+    Labeled measures need FEWEST_LABELED labeled samples of two classes in the evaluated part. Where that part has too
+    few the split is set aside, so that all labeled samples are cross-fitted and the others get what they learned;
+    where all together are too few no label is used.
+    """
+    labels, split = embeddings.labels, embeddings.is_train
+    if labels is None or (labels >= 0).all():
+        return embeddings, []
+    known = labels >= 0
+
+    def enough(part: npt.NDArray[np.bool_]) -> bool:
+        return int(part.sum()) >= FEWEST_LABELED and np.unique(labels[part]).size >= 2
+
+    counted = f"Labels are known for {known.sum():,} of {known.size:,} samples"
+    if not enough(known):
+        bare = replace(embeddings, labels=None, class_names=(), parents=())
+        return bare, [
+            f"{counted}, fewer than {FEWEST_LABELED} or of one class only: they are not used, all count as unlabeled."
+        ]
+    said = [
+        f"{counted} (-1, NaN and blank are none). Labeled measures are about those, the others about everyone; a "
+        "sample without a label has the prediction of a probe that learned from the labeled, and the risk that these "
+        "teach."
+    ]
+    if split is not None and split.any() and not split.all():
+        if not enough(known & ~split):
+            said.append(
+                f"The test part has {(known & ~split).sum():,} labels, too few to evaluate: the split is set aside. "
+                "Labeled measures are cross-fitted over all labeled samples, and what the risk learned there, mostly "
+                "on training samples, is carried over to the test part: that holds if both are alike."
+            )
+            return replace(embeddings, is_train=None), said
+        if not (known & split).any():
+            said.append("The train part has no labels: labeled measures are cross-fitted over the test part.")
+    return embeddings, said
+
+
+def _of_labeled(ws: Workspace, samples: Columns) -> Columns:
+    """The rows of the sample table that have a label, known to be right or wrong."""
+    if ws.whole is ws:
+        return samples
+    found = {name: column[ws.place] for name, column in samples.items()}
+    if "correct" in found:
+        found["correct"] = found["correct"].astype(np.bool_)
+    return found
 
 
 def _cautions(ws: Workspace) -> list[str]:
@@ -176,19 +234,36 @@ def _cautions(ws: Workspace) -> list[str]:
 
 
 def _sample_columns(ws: Workspace, risk: Risk | None) -> Columns:
-    out: Columns = {"id": ws.ids, "path": ws.ids}
+    """A row for everyone; where labels are missing `label` and `correct` are empty for the samples without one."""
+    everyone = ws.whole
+    partial = everyone is not ws
+    out: Columns = {"id": everyone.ids, "path": everyone.ids}
     names = np.asarray(ws.class_names, dtype=np.str_)
     if ws.k:
-        out["label"] = names[ws.labels]
-    values = score_values(ws)
-    if "confidence" in values:  # the probe could be trained
-        out["prediction"], out["correct"] = names[ws.probe.prediction], ws.probe.correct
-        out["confidence"] = values.pop("confidence")
-    out["q_score"] = values.pop("q_score", np.full(len(ws), np.nan))
-    out["risk"] = risk.values if risk else np.full(len(ws), np.nan)
+        out["label"] = _spread(ws, names[ws.labels])
+    with contextlib.suppress(Skip):  # the probe cannot always be trained
+        BY_NAME["confidence"].values(ws)
+        probabilities = answers(ws)
+        out["prediction"] = names[probabilities.argmax(1)]
+        out["correct"] = _spread(ws, ws.probe.correct)
+        out["confidence"] = probabilities.max(1)
+    values = score_values(everyone)
+    values.pop("confidence", None)
+    out["q_score"] = values.pop("q_score", np.full(len(everyone), np.nan))
+    column = None if risk is None else risk.everyone if partial else risk.values
+    out["risk"] = np.full(len(everyone), np.nan) if column is None else column
     out |= values
     with contextlib.suppress(Skip):
-        out["cluster"] = ws.clusterings[0].labels
+        out["cluster"] = everyone.clusterings[0].labels
+    return out
+
+
+def _spread(ws: Workspace, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`values` of the labeled (N,) as a column of everyone: None for the others."""
+    if ws.whole is ws:
+        return values
+    out = np.full(len(ws.whole), None, dtype=object)
+    out[ws.place] = values.tolist()
     return out
 
 
@@ -292,7 +367,8 @@ def _thumbnails(samples: Columns, read: ThumbnailReader | None) -> Mapping[str, 
 def _dataset_facts(ws: Workspace, embeddings: EmbeddingSet) -> dict[str, Any]:
     return {
         "samples": len(embeddings),
-        "evaluated": len(ws),
+        "evaluated": len(ws.whole),
+        **({} if ws.whole is ws else {"labeled_samples": len(ws)}),
         "reference": len(ws.reference),
         "split": "train/test" if ws.has_split else "none: labeled measures are cross-fitted",
         "features": ws.dim,

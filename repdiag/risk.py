@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from repdiag.kernels import calibration, ranking, resample
+from repdiag.kernels import calibration, logistic, ranking, resample
 from repdiag.kernels.calibration import Bin, Logistic, Monotone, Quantiles
 from repdiag.kernels.rows import Doubles, Ints
 from repdiag.scores import BY_NAME, SCORES, as_rank
@@ -66,7 +66,9 @@ class Risk:
 
     `score` is what it rests on (the label-free score that most folds chose, or `COMBINED`), `choices` how many
     folds chose each, `weights` the mean log odds that one standard deviation of each score's rank adds to the risk.
-    `auroc` tells how well the column ranks the misclassified above the correct, with its interval.
+    `auroc` tells how well the column ranks the misclassified above the correct, with its interval. Where some labels
+    are missing, all of this is about the labeled samples; `everyone` holds the risk of each sample of
+    `Workspace.whole`, for those without a label the mean of what the folds' models say.
     """
 
     values: Doubles
@@ -79,13 +81,17 @@ class Risk:
     explanation: str
     calibration: Calibration | None = None
     weights: dict[str, float] = field(default_factory=dict)
+    everyone: Doubles | None = None
 
 
 def candidates(ws: Workspace) -> dict[str, Doubles]:
     """Label-free scores that are defined for every evaluated sample, NaN ranked lowest.
 
-    A score that differs by no more than rounding (norms of rows that came with unit length) is none.
+    A score that differs by no more than rounding (norms of rows that came with unit length) is none. Where some labels
+    are missing, a score must be defined for everyone.
     """
+    if ws.whole is not ws:
+        return {name: values[ws.place] for name, values in candidates(ws.whole).items()}
     found = {}
     for score in SCORES:
         if score.labeled:
@@ -206,6 +212,16 @@ class _CrossFitted:
     curves: int  # folds in which a curve was laid over the model
 
 
+def _answer_everyone(ws: Workspace, fitted: _CrossFitted) -> Doubles | None:
+    """The out-of-fold risk of the labeled and the mean over the folds' models for the others; None without others."""
+    if ws.whole is ws:
+        return None
+    scores = candidates(ws.whole)
+    everyone = np.mean([model(scores, np.arange(len(ws.whole))) for model in fitted.models], axis=0)
+    everyone[ws.place] = fitted.values
+    return np.asarray(everyone)
+
+
 def _cross_fit(
     scores: dict[str, Doubles], rows: Ints, wrong: BoolArray, rng: np.random.Generator
 ) -> _CrossFitted:
@@ -254,10 +270,12 @@ def _unvalidated(ws: Workspace, found: dict[str, Doubles], why: str) -> Risk:
     from scipy.stats import rankdata
 
     name = next((n for n in DEFAULT_SCORES if n in found), next(iter(found)))
-    rank = (rankdata(-found[name]) - 0.5) / len(ws)
+    quality = candidates(ws.whole)[name] if ws.whole is not ws else found[name]
+    rank = (rankdata(-quality) - 0.5) / quality.size
     title = BY_NAME[name].title
+    partial = ws.whole is not ws
     return Risk(
-        rank,
+        rank[ws.place] if partial else rank,
         name,
         title,
         False,
@@ -265,6 +283,7 @@ def _unvalidated(ws: Workspace, found: dict[str, Doubles], why: str) -> Risk:
         None,
         {},
         f"{why[:1].upper()}{why[1:]}: the column is the rank by '{title}', not a probability.",
+        everyone=rank if partial else None,
     )
 
 
@@ -307,6 +326,7 @@ def _assess(ws: Workspace) -> Risk:
         _explanation(name, choices, ends),
         judge(fitted.values, wrong, rates[fitted.part], ws.draws),
         _weights(fitted.models),
+        _answer_everyone(ws, fitted),
     )
 
 
@@ -333,3 +353,20 @@ def _weights(models: Sequence[_Model]) -> dict[str, float]:
         for name, weight in zip(model.names, model.logistic.weights, strict=True):
             total[name] += float(weight) / len(models)  # type: ignore[assignment]
     return dict(sorted(total.items(), key=lambda item: -abs(item[1])))
+
+
+def answers(ws: Workspace) -> Doubles:
+    """The probe's probabilities for everyone, rows as in `Workspace.whole` (N, K); raises Skip.
+
+    The labeled have their out-of-fold answers, the others those of one probe that learned from all labeled reference
+    samples.
+    """
+    if ws.whole is ws:
+        return ws.probe.probabilities
+    others = np.ones(len(ws.whole), bool)
+    others[ws.place] = False
+    model = logistic.fit(ws.reference_space, ws.reference_labels, ws.k, ws.probe.l2, device=ws.device)
+    out = np.empty((others.size, ws.k))
+    out[others] = model.probabilities(ws.whole.space[others])
+    out[ws.place] = ws.probe.probabilities
+    return out

@@ -38,7 +38,9 @@ class Score:
         return Need.IMAGES in self.needs
 
     def values(self, ws: Workspace) -> Doubles:
-        """The score of each evaluated sample (N,) float64; raises Skip."""
+        """The score of each evaluated sample (N,) float64, among everyone where only some have labels; raises Skip."""
+        if not self.labeled and ws.whole is not ws:
+            return self.values(ws.whole)[ws.place]
         ws.demand(self.needs)
         return ws.once(("score", self.name), lambda: self.compute(ws))
 

@@ -31,9 +31,9 @@ SCHEMA_VERSION = 1
 class Manifest:
     """What a data set holds, in columns of equal length N (columns, so that a million rows stay small).
 
-    `paths` are unique, relative to the data set, and serve as sample ids. `labels` index `class_names`
-    (None: unlabelled). `is_train` marks the part that probes and reference statistics may learn from
-    (None: no split). `fingerprint` is a SHA-256 that changes when the list, the labels, the split or any
+    `paths` are unique, relative to the data set, and serve as sample ids. `labels` index `class_names` (-1 where
+    one is not known; None: unlabelled). `is_train` marks the part that probes and reference statistics may learn
+    from (None: no split). `fingerprint` is a SHA-256 that changes when the list, the labels, the split or any
     file's content (as far as size, time or CRC tell) changes. `parents` names the coarse class of each class;
     empty where none are known.
     """
@@ -52,8 +52,8 @@ class Manifest:
             if column is not None and column.shape != (n,):
                 raise ValueError(f"{name} has shape {column.shape}, expected ({n},)")
         k = len(self.class_names)
-        if self.labels is not None and n and not 0 <= self.labels.min() <= self.labels.max() < k:
-            raise ValueError("labels must index class_names")
+        if self.labels is not None and n and not -1 <= self.labels.min() <= self.labels.max() < k:
+            raise ValueError("labels must index class_names, or be -1")
         if len(self.parents) not in (0, k):
             raise ValueError(f"{len(self.parents)} parents for {k} classes")
 
@@ -148,6 +148,8 @@ class EmbeddingSet:
             column = getattr(self, name)
             if column is not None and column.shape != (n,):
                 raise ValueError(f"{name} has shape {column.shape}, expected ({n},)")
+        if self.labels is not None and n and self.labels.min() < -1:
+            raise ValueError("labels must index class_names, or be -1")
         if len(self.parents) not in (0, len(self.class_names)):
             raise ValueError(f"{len(self.parents)} parents for {len(self.class_names)} classes")
         for companion in self.companions:

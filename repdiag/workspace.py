@@ -3,13 +3,14 @@
 Rows are put in the order of their ids first, so that no answer depends on the order in which files were
 listed. Two parts of the data matter: the *evaluated* rows (the test part, or everything when there is no
 split), which every number is about, and the *reference* rows (the train part, or everything), from which
-statistics and probes are learned. Without a split labeled quantities are cross-fitted over folds.
+statistics and probes are learned. Without a split labeled quantities are cross-fitted over folds. Where some labels
+are missing a workspace is about the labeled rows alone, and `whole` about everyone, without labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar, cast
 
@@ -67,7 +68,10 @@ class Workspace:
         self.config, self.device = config, device
         ids = np.asarray(embeddings.ids, dtype=np.str_)
         self._order = np.argsort(ids, kind="stable")
-        in_order = bool(np.all(self._order[1:] > self._order[:-1]))
+        self._given_set = embeddings
+        if embeddings.labels is not None and embeddings.labels.size and embeddings.labels.min() < 0:
+            self._order = self._order[embeddings.labels[self._order] >= 0]
+        in_order = bool(np.all(self._order[1:] > self._order[:-1])) and self._order.size == ids.size
         self._features = embeddings.features if in_order else embeddings.features[self._order]
         self._labels = None if embeddings.labels is None else embeddings.labels[self._order]
         split = None if embeddings.is_train is None else embeddings.is_train[self._order]
@@ -80,6 +84,30 @@ class Workspace:
         """Row numbers of the evaluated samples in the embedding set as it was given (N,)."""
         self.ids = ids[self.rows]
         self._memo: dict[object, object] = {}
+
+    @property
+    def whole(self) -> Workspace:
+        """Everyone without labels, with as many clusters, where some labels are missing; else this very workspace.
+
+        The split is kept unless none of the test part has a label, so that the evaluated rows here are among those.
+        """
+        return self if self._order.size == len(self._given_set) else self.once("whole", self._everyone)
+
+    def _everyone(self) -> Workspace:
+        given = self._given_set
+        split = given.is_train
+        if split is not None and split[self._order].all():
+            split = None
+        bare = replace(given, labels=None, class_names=(), parents=(), is_train=split)
+        clusters = self.config.clusters or (np.unique(self.labels).size if self.labeled else None)
+        return Workspace(bare, replace(self.config, clusters=clusters), self.device)
+
+    @cached_property
+    def place(self) -> IntArray:
+        """Where each evaluated row stands among those of `whole` (N,)."""
+        position = np.full(len(self._given_set), -1)
+        position[self.whole.rows] = np.arange(len(self.whole))
+        return position[self.rows]
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
         """`compute()`, remembered under `key`: for intermediates that modules above share."""
@@ -356,7 +384,7 @@ class Workspace:
         """Which of the M views are of evaluated rows, in the order of those, and the rows."""
         if self._views is None:
             raise Skip("needs augmented views, which precomputed embeddings or --views 0 do not give")
-        position = np.full(len(self._order), -1)
+        position = np.full(len(self._given_set), -1)
         position[self.rows] = np.arange(len(self))
         at = position[self._views.rows]
         known = np.flatnonzero(at >= 0)

@@ -115,8 +115,6 @@ def test_repeated_ids_are_told_apart(tmp_path: Path) -> None:
         ({"X": X.astype(complex)}, "not numbers"),
         ({"a": X, "b": X}, "unclear which array holds the embeddings: a (4, 3), b (4, 3)"),
         ({"labels": np.arange(4)}, "unclear which array"),
-        ({"X": X, "y": np.array([0, 1, -1, 0])}, "1 of 4 labels are missing"),
-        ({"X": X, "y": np.array([0, 1, np.nan, 0])}, "1 of 4 labels are missing"),
         ({"X": X, "y": np.array([0.5, 1, 2, 0])}, "fractions"),
         ({"X": X, "y": np.arange(3)}, "shape (3,) for 4 embeddings"),
         ({"X": X, "y": np.arange(4), "class_names": np.array(["a", "b"])}, "from 0 to 3"),
@@ -201,8 +199,6 @@ def test_parquet_with_a_column_per_feature(tmp_path: Path) -> None:
         ({"embedding": [[1.0, None], [1.0, 2.0]]}, "nulls"),
         ({"embedding": [["a"], ["b"]]}, "no numbers"),
         ({"f0": [1.0, None, 2.0]}, "1 of 3 embeddings hold NaN"),
-        ({"f0": [1.0, 2.0, 2.0], "label": ["a", None, "b"]}, "1 of 3 labels are missing"),
-        ({"f0": [1.0, 2.0, 2.0], "label": [1, None, 2]}, "1 of 3 labels are missing"),
     ],
 )
 def test_parquet_contradictions_are_refused(tmp_path: Path, columns: dict[str, Any], words: str) -> None:

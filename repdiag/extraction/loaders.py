@@ -189,10 +189,9 @@ def of_dataset(data: Any, told: Told) -> Stream:
     def pieces(size: int) -> Iterator[Piece]:
         for start in range(0, n, size):
             images, labels, names = zip(*(item(i) for i in range(start, min(start + size, n))), strict=True)
-            known = any(label is not None for label in labels)
             yield Piece(
                 _gathered(images, start),
-                column(labels, len(images)) if known else None,
+                column(labels, len(images)),  # -1 for None: of all samples, there are none
                 _names(names, len(images)) if names[0] is not None else None,
             )
 

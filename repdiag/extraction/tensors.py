@@ -219,7 +219,7 @@ class _Found:
             raise DataError("Some batches come with labels and others without", where=stream.name)
         values, names = np.concatenate(there), stream.class_names
         own = stream.own_names or ()
-        if names is None and values.dtype.kind in "iu" and 0 <= values.min() <= values.max() < len(own):
+        if names is None and values.dtype.kind in "iu" and -1 <= values.min() <= values.max() < len(own):
             names = own
         return class_labels(values, names, stream.name)
 

@@ -121,7 +121,7 @@ def _labels(
             raise DataError(f"The class names are of shape {names.shape}, not (classes,)", where=where)
         names = _column(names, "class names", len(names), where)
     values = _column(column, "labels", n, where)
-    return number_labels(values, names, where, "Leave these rows out, or leave out all labels")
+    return number_labels(values, names, where)
 
 
 def _ids(column: Column | None, n: int, notes: list[str], where: str) -> tuple[str, ...]:

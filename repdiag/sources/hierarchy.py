@@ -59,7 +59,7 @@ def at_level(images: Images, level: str) -> Images:
     digest = hashlib.sha256(f"{manifest.fingerprint} coarse {manifest.parents}".encode())
     coarse = replace(
         manifest,
-        labels=number[manifest.labels],
+        labels=np.where(manifest.labels < 0, -1, number[manifest.labels]),
         class_names=names,
         parents=(),
         fingerprint=digest.hexdigest(),

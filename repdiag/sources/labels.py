@@ -1,4 +1,4 @@
-"""Labels as people write them (numbers, text, gaps in between) to class numbers and names."""
+"""Labels as people write them (numbers, text, gaps in between) to class numbers and names; -1 where one is missing."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ def index_labels(
 ) -> tuple[IntArray | None, tuple[str, ...]]:
     """Labels of images, in Python's own types, as indices of class names; (None, ()) when all are missing.
 
-    None, NaN, the empty text and -1 are missing. Text counts as numbers where all of it is whole numbers, so
-    that 10 comes after 9. Raises DataError where some are missing, or a label is none of `names`.
+    None, NaN, the empty text and -1 are missing, and become -1. Text counts as numbers where all of it is whole
+    numbers, so that 10 comes after 9. Raises DataError where a label is none of `names`.
     """
-    do = "Leave these images out, or use no labels (--unlabeled)"
     nested = next((label for label in labels if isinstance(label, list | tuple | dict)), None)
     if nested is not None:
         raise DataError(f"A label is {str(nested)[:60]}, not one class", where=where)
@@ -38,18 +37,18 @@ def index_labels(
         if max(map(abs, numbers)) >= 2**63:
             raise DataError("The labels are larger than 64-bit integers", where=where)
         known = None if names is None else np.array(list(names))
-        return number_labels(np.array(numbers, dtype=np.int64), known, where, do)
+        return number_labels(np.array(numbers, dtype=np.int64), known, where)
     if all(isinstance(label, int) or _NUMBER.fullmatch(label) for label in present):
         raise DataError("The labels are fractions, not classes", where=where)
-    if len(present) < len(plain):
-        raise _missing(len(plain) - len(present), len(plain), where, do)
     # Not as an array of text: one caption among the labels would widen every row.
-    texts = [str(label) for label in present]
-    classes = _distinct(names, where) if names is not None else tuple(sorted(set(texts)))
-    index = {name: number for number, name in enumerate(classes)}
-    strange = next((text for text in texts if text not in index), None)
+    texts = [None if label in (None, -1, "-1") else str(label) for label in plain]
+    said = [text for text in texts if text is not None]
+    classes = _distinct(names, where) if names is not None else tuple(sorted(set(said)))
+    index: dict[str | None, int] = {name: number for number, name in enumerate(classes)}
+    strange = next((text for text in said if text not in index), None)
     if strange is not None:
         raise DataError(f"The label '{strange}' is none of the class names", where=where)
+    index[None] = -1
     return np.fromiter((index[text] for text in texts), dtype=np.int64, count=len(texts)), classes
 
 
@@ -67,10 +66,6 @@ def _plain(label: Any) -> int | str | None:
     return str(label)
 
 
-def _missing(count: int, n: int, where: str, do: str) -> DataError:
-    return DataError(f"{count} of {n} labels are missing (-1, NaN or empty)", where=where, do=do)
-
-
 def _distinct(names: Sequence[str], where: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise DataError("The class names are not distinct", where=where)
@@ -78,29 +73,35 @@ def _distinct(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def number_labels(
-    values: npt.NDArray[Any], names: npt.NDArray[Any] | None, where: str, do: str
+    values: npt.NDArray[Any], names: npt.NDArray[Any] | None, where: str
 ) -> tuple[IntArray | None, tuple[str, ...]]:
-    """`values` (integers, floats or text; -1, NaN or "" is missing) as indices of class names.
+    """`values` (integers, floats or text; -1, NaN or "" is missing) as indices of class names, -1 where missing.
 
-    `names`, or else the sorted distinct values, are the classes. (None, ()) when all are missing; DataError
-    where only some are, with the advice `do`.
+    `names`, or else the sorted distinct values, are the classes. (None, ()) when all are missing.
     """
-    n, kind = len(values), values.dtype.kind
+    kind = values.dtype.kind
     if kind == "f":
-        missing = np.isnan(values)
+        missing = np.isnan(values) | (values == -1)
         if not np.all(missing | (np.isfinite(values) & (values == np.round(values)))):
             raise DataError("The labels are fractions, not classes", where=where)
     elif kind in "iub":
         missing = values == -1
     elif kind == "U":
-        missing = values == ""
+        missing = (values == "") | (values == "-1")
     else:
         raise DataError(f"The labels are of type {values.dtype}, neither integers nor text", where=where)
     if missing.all():
         return None, ()
-    if missing.any():
-        raise _missing(int(missing.sum()), n, where, do)
-    if kind != "U":
+    found = np.full(values.size, -1, np.int64)
+    found[~missing], classes = _numbered(values[~missing], names, where)
+    return found, classes
+
+
+def _numbered(
+    values: npt.NDArray[Any], names: npt.NDArray[Any] | None, where: str
+) -> tuple[IntArray, tuple[str, ...]]:
+    """As `number_labels`, none of `values` being missing."""
+    if values.dtype.kind != "U":
         if max(abs(float(values.min())), abs(float(values.max()))) >= 2**63:
             raise DataError("The labels are larger than 64-bit integers", where=where)
         values = values.astype(np.int64)
@@ -108,7 +109,7 @@ def number_labels(
         distinct, labels = np.unique(values, return_inverse=True)
         return labels.astype(np.int64), tuple(str(value) for value in distinct)
     known = _distinct(names.astype(str).tolist(), where)
-    if kind == "U":
+    if values.dtype.kind == "U":
         number = {name: index for index, name in enumerate(known)}
         strange = sorted(set(values.tolist()) - set(known))
         if strange:
