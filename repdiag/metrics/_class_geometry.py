@@ -15,7 +15,7 @@ from repdiag.kernels import classes, resample, rows
 from repdiag.kernels.classes import ClassGeometry
 from repdiag.kernels.rows import Doubles
 from repdiag.metrics._answers import PERMUTED, defined, interval, known_mean, null, singletons
-from repdiag.types import IntArray, MetricResult
+from repdiag.types import IntArray, Interval, MetricResult
 from repdiag.workspace import Workspace
 
 BUDGET = 2e10
@@ -188,3 +188,27 @@ def from_geometry(
         parameters={"classes": int(geometry.known.size), **(parameters or {})},
         note=" ".join(filter(None, [note, singletons(ws)])) or None,
     )
+
+
+def known_rows(ws: Workspace) -> IntArray | None:
+    """The evaluated rows whose class has at least two of them; None for all."""
+    few = np.bincount(ws.labels, minlength=ws.k)[ws.labels] < 2
+    return np.flatnonzero(~few) if few.any() else None
+
+
+def influence_interval(value: float, influence: Doubles, labels: IntArray, k: int) -> Interval | None:
+    """Interval from how the value moves with the weight of each row (N,): the infinitesimal jackknife.
+
+    SE^2 = sum over classes of n_c / (n_c - 1) * sum_i (psi_i - mean_c psi)^2, psi_i the derivative of the value in
+    the share of row i: rows are resampled within their classes, to first order, at the price of one replicate.
+    None when a row has no finite influence, or every class has one row.
+    """
+    size = np.bincount(labels, minlength=k)
+    mean = np.bincount(labels, weights=influence, minlength=k) / np.maximum(size, 1)
+    square = np.bincount(labels, weights=(influence - mean[labels]) ** 2, minlength=k)
+    several = size > 1
+    if not several.any() or not np.isfinite(square).all():
+        return None
+    se = float(np.sqrt((square[several] * size[several] / (size[several] - 1)).sum()))
+    ends = (value - resample.Z95 * se, value + resample.Z95 * se)
+    return interval(ends, "infinitesimal jackknife over samples", labels.size)
