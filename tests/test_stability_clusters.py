@@ -329,6 +329,19 @@ def test_torchs_lloyd_is_a_slow_float64_lloyd() -> None:
     np.testing.assert_allclose(kmeans._lloyd(x, start, 12, "cpu"), centers, atol=1e-5)
 
 
+def test_torchs_lloyd_is_the_same_in_tiles_stops_at_a_fixed_point_and_keeps_empty_clusters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(300, 7)).astype(np.float32)
+    start = np.concatenate([x[:4], np.full((1, 7), 1e3, np.float32)])
+    whole = kmeans._lloyd(x, start, 200, "cpu")
+    np.testing.assert_array_equal(whole[4], start[4])
+    np.testing.assert_array_equal(kmeans._lloyd(x, start, 10**9, "cpu"), whole)  # would never end otherwise
+    monkeypatch.setattr(kmeans, "TILE", 500)
+    np.testing.assert_allclose(kmeans._lloyd(x, start, 200, "cpu"), whole, atol=1e-6)
+
+
 def test_every_metric_of_the_family_names_its_null_or_interval() -> None:
     ws = Workspace(blobs(hierarchy=True, companions=True), CONFIG)
     for metric in all_metrics():

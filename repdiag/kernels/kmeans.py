@@ -10,6 +10,9 @@ import numpy as np
 from repdiag.kernels.rows import Doubles, Floats, Ints
 from repdiag.kernels.threads import suited
 
+TILE = 2**24
+"""Numbers in one tile of scores or of rows as doubles (64 and 128 MiB)."""
+
 
 @dataclass(frozen=True)
 class Clustering:
@@ -23,7 +26,9 @@ def kmeans(x: Floats, k: int, seed: int, iterations: int = 20, device: str = "cp
     """Cluster rows of `x` (N, D) into `k` by squared Euclidean distance; one initialization (n_init = 1).
 
     The start is k distinct rows drawn with `seed`; all N rows are used (faiss would take only 256 per
-    centroid if not told). One initialization on purpose: how much the answer depends on it is a measurement.
+    centroid if not told). At most `iterations` steps of Lloyd: fewer where they reach a fixed point, and where they
+    do not the answer is that of a k-means stopped early. One initialization on purpose: how much the answer
+    depends on it is a measurement.
     """
     if not 1 <= k <= len(x):
         raise ValueError(f"k = {k} clusters of {len(x)} rows")
@@ -69,14 +74,26 @@ def assign(x: Floats, centroids: Floats, device: str = "cpu") -> tuple[Ints, Dou
 
 
 def _lloyd(x: Floats, start: Floats, iterations: int, device: str) -> Floats:
+    """At most `iterations` steps of Lloyd, fewer when nothing moves; an empty cluster keeps its centroid.
+
+    Distances in float32 and sums in float64, tile by tile: beside the rows, a tile of scores and one of doubles.
+    """
     import torch
 
     rows, centers = torch.from_numpy(np.array(x)).to(device), torch.from_numpy(start).to(device)
+    tile = max(1, TILE // max(len(start), 2 * x.shape[1]))
     for _ in range(iterations):
-        nearest = ((centers * centers).sum(1) / 2 - rows @ centers.T).argmin(1)
-        sums = torch.zeros_like(centers, dtype=torch.float64).index_add_(0, nearest, rows.double())
-        counts = torch.bincount(nearest, minlength=len(centers)).double()
-        centers = torch.where(
-            counts[:, None] > 0, sums / counts[:, None].clamp_min(1), centers.double()
-        ).float()
+        sums = torch.zeros_like(centers, dtype=torch.float64)
+        counts = torch.zeros(len(centers), dtype=torch.float64, device=device)
+        half = (centers * centers).sum(1) / 2
+        for at in range(0, len(rows), tile):
+            part = rows[at : at + tile]
+            nearest = (half - part @ centers.T).argmin(1)
+            sums.index_add_(0, nearest, part.double())
+            counts += torch.bincount(nearest, minlength=len(centers))
+        means = sums / counts[:, None].clamp_min(1)
+        moved = torch.where(counts[:, None] > 0, means, centers.double()).float()
+        if torch.equal(moved, centers):
+            break
+        centers = moved
     return np.asarray(centers.cpu().numpy(), np.float32)
