@@ -144,7 +144,8 @@ def twonn_dimension(ws: Workspace) -> MetricResult:
     In [0, inf); neither direction is better: noise has many dimensions, a collapse few. Of d above about 20 it says
     too little: no affordable N fills such a space, and the number climbs with N (`by_size`). Interval: bootstrap of
     groups of nearest neighbors, whose ratios hang together (single samples would give 0.7 of the true spread), the
-    neighbors held fixed; none with fewer than 20 groups. Ties among distances (quantized embeddings) break its assumption. Ratios 2, 4, 8 (F = 1/3, 2/3, and 1 dropped):
+    neighbors held fixed; none with fewer than 20 groups. Ties among distances (quantized embeddings) break its
+    assumption. Ratios 2, 4, 8 (F = 1/3, 2/3, and 1 dropped):
     (log 1.5 log 2 + log 3 log 4) / (log^2 2 + log^2 4) = 0.75.
     """
     ratio, known = neighbor_ratios(ws.x, ws.neighbors[1])
@@ -157,9 +158,10 @@ def twonn_dimension(ws: Workspace) -> MetricResult:
         raise Skip("the distances to the first and the second neighbor are equal everywhere")
     draws = _draws_of_groups(ws, ws.neighbors[1][:, 0])
     replicates = np.array([two_nn(log_ratio, counts[at].astype(np.float64)) for counts in draws])
+    ends = resample.normal_interval(value, replicates)
     return MetricResult(
         value,
-        interval(resample.normal_interval(value, replicates), "bootstrap over samples", len(ws.draws)),
+        interval(ends, "bootstrap over groups of nearest neighbors", len(draws)),
         parameters={
             "kept": KEPT,
             "ratios": int(known.size),
