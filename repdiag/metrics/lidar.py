@@ -36,7 +36,8 @@ class Discriminant:
 
         half = torch.linalg.solve_triangular(self._lower, torch.from_numpy(between), upper=False)
         whole = torch.linalg.solve_triangular(self._lower, half.T.contiguous(), upper=False)
-        return (whole + whole.T) / 2
+        symmetric: torch.Tensor = (whole + whole.T) / 2
+        return symmetric
 
     def values(self, between: Doubles) -> Doubles:
         """Eigenvalues (D,), ascending, clipped at 0."""
