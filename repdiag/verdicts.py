@@ -123,10 +123,6 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _best(best: float) -> str:
-    return "no error" if best == 0 else "perfect"
-
-
 def _worst_class(found: Found) -> tuple[Level, str] | None:
     result = found("nearest_center_error")
     if result is None or result.per_class is None:
