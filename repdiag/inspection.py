@@ -18,6 +18,7 @@ from repdiag.checkpoints import Layout, read_layout
 from repdiag.encoders import finding, prefixes
 from repdiag.encoders.hints import Hints, said_by_file
 from repdiag.encoders.input import Preprocessing, of_metadata
+from repdiag.encoders.kept import said_by_file as said_kept
 from repdiag.encoders.methods import Method, guess
 from repdiag.encoders.model_folder import is_model_folder, read_folder_layout
 from repdiag.encoders.sketch import is_computed
@@ -142,7 +143,7 @@ def inspect(path: str | Path, *, key: str | None = None, prefix: str | None = No
     except CheckpointError as error:
         return Inspection(where, layout, method, problem=str(error))
     known = of_metadata(layout.metadata, where) or fit.recipe.input
-    return Inspection(where, layout, method, _describe(fit, layout, method), input=known)
+    return Inspection(where, layout, method, _describe(fit, layout, method, where), input=known)
 
 
 def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) -> finding.Fit:
@@ -153,7 +154,7 @@ def _fit(layout: Layout, shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) 
     return finding.find(shapes, wanted)
 
 
-def _describe(fit: finding.Fit, layout: Layout, method: Method | None) -> Found:
+def _describe(fit: finding.Fit, layout: Layout, method: Method | None, where: str) -> Found:
     sources = fit.view.sources
 
     def same(a: str, b: str) -> bool:
@@ -180,15 +181,16 @@ def _describe(fit: finding.Fit, layout: Layout, method: Method | None) -> Found:
     used |= {origin for name in computed for origin in sources[name].names}
     dropped = Counter(_part(name) for name in layout.tensors if name not in used)
     shapes = [sources[start + name].shape for name in fit.names]
+    kept = said_kept(layout.metadata, where)
     return Found(
         architecture=fit.recipe.name,
-        dim=fit.recipe.dim,
+        dim=len(kept.columns) if kept else fit.recipe.dim,
         tensors=len(shapes) + len(computed),
         parameters=sum(math.prod(shape) for shape in shapes),
         places=places,
         dropped=dict(dropped.most_common()),
         alternatives=fit.recipe.alternatives,
-        readings=(*settled.notes, *fit.readings),
+        readings=(*settled.notes, *fit.readings, *([f"the file keeps {kept}"] if kept else [])),
         assumptions=fit.recipe.warnings,
     )
 

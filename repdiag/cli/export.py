@@ -29,6 +29,14 @@ def command(
             ".safetensors, .ts, .pt2, .onnx.",
         ),
     ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            help="Make the network end in these features alone: kept_features.csv of a report, or a .txt, .json or "
+            ".npy list of numbers from 0.",
+        ),
+    ] = None,
     with_normalization: Annotated[
         bool,
         typer.Option(
@@ -55,6 +63,7 @@ def command(
             model,
             out,
             kind,
+            features=kept,
             with_normalization=with_normalization,
             force=force,
             **loading.keywords(),
@@ -82,8 +91,14 @@ def _print(done: Exported) -> None:
         else f"largest difference {done.max_abs_difference:.2g}, {done.max_relative_difference:.1e} of the largest"
         f" feature ({done.tolerance:g} accepted)"
     )
+    cut = done.features
     lines = [
         ("input", done.input),
+        *(
+            [("kept", f"{encoder.dim} of {cut['of']} features, listed in {done.files[1].name}")]
+            if cut
+            else []
+        ),
         ("prepared", str(encoder.preprocessing)),
         ("verified", f"opened again, random images in batches of {batches}: {equal}"),
         ("SHA-256", done.sha256),

@@ -16,6 +16,7 @@ from torch import nn
 
 from repdiag.encoders import heads, weights
 from repdiag.encoders import layers as places
+from repdiag.encoders.chosen import Chosen
 from repdiag.encoders.layers import LayerInfo
 from repdiag.encoders.pools import POOLS, fitting
 from repdiag.encoders.taps import Spot, Tap, Tapped, Trace, trace
@@ -63,7 +64,7 @@ def select(
         raise UsageError(f"There is no pooling '{pool}'", do=did_you_mean(pool, list(POOLS)))
     if names == [OUTPUT] and pool == "auto" and not l2:
         return encoder
-    if isinstance(encoder.module, Tapped):
+    if isinstance(encoder.module, (Tapped, Chosen)):
         raise UsageError("The encoder's features were chosen before", do="Choose from the plain encoder")
     network = network_of(encoder.module)
     if any(part.training for part in network.modules()):
@@ -82,6 +83,8 @@ def select(
 
 def network_of(module: nn.Module) -> nn.Module:
     """The network inside an encoder's module, which the layers' names are about."""
+    if isinstance(module, Chosen):
+        return network_of(module.inner)
     if isinstance(module, (weights.Pooled, Tapped)):
         return module.network
     from repdiag.encoders.wrap import Guest  # which is for networks in memory only

@@ -14,8 +14,10 @@ from torch import nn
 from repdiag.checkpoints import Checkpoint, read_checkpoint
 from repdiag.encoders import finding, huggingface, methods, prefixes, recipe, weights, zoo
 from repdiag.encoders.assemble import assemble
+from repdiag.encoders.chosen import as_the_file_says
 from repdiag.encoders.hints import BY_USER, by_user, said_by_file
 from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
+from repdiag.encoders.kept import said_by_file as said_kept
 from repdiag.encoders.model_folder import is_model_folder
 from repdiag.encoders.sketch import is_computed
 from repdiag.encoders.translations import View
@@ -79,6 +81,19 @@ def load_encoder(
         raise UsageError(f"The network makes no sense: {error}") from error
     wanted = Wanted(model, key, prefix, hints)
     checkpoint = _read(model, trust_pickle)
+    kept = said_kept(checkpoint.metadata, model)
+    return as_the_file_says(_of_file(checkpoint, arch, wanted, wishes, choices), kept, model)
+
+
+def _of_file(
+    checkpoint: Checkpoint,
+    arch: str | None,
+    wanted: Wanted,
+    wishes: Mapping[str, Any],
+    choices: Mapping[str, Any],
+) -> Encoder:
+    """The encoder in a checkpoint file, with all the features that are asked for."""
+    model = wanted.where
     if arch is None and huggingface.is_saved(checkpoint):
         return huggingface.load_saved(model, checkpoint, wishes, **choices)
     if arch is None:
@@ -88,7 +103,7 @@ def load_encoder(
     if checkpoint.container.startswith("torch.save"):  # a trusted pickle of a whole module, its head included
         with contextlib.suppress(CheckpointError):
             return _network(checkpoint, None, wanted, wishes, choices)
-    if key is not None or prefix is not None:
+    if wanted.key is not None or wanted.prefix is not None:
         raise UsageError(f"--key and --prefix do not go with a {checkpoint.container} program", where=model)
     return _program(model, checkpoint, wishes, choices)
 

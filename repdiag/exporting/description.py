@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repdiag.encoders import Encoder
+from repdiag.encoders.chosen import kept_by
 
 LIBRARIES = ("repdiag", "torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime")
 
@@ -89,6 +90,14 @@ class Exported:
         values = "values in [0, 1]" if self.normalizes else "normalized values"
         return f"(B, {how.channels}, {how.size}, {how.size}) float32, {values}"
 
+    @property
+    def features(self) -> dict[str, Any] | None:
+        """Which of the encoder's features the file's network ends in; None where it is all of them."""
+        kept = kept_by(self.encoder)
+        return (
+            None if kept is None else {"kept": list(kept.columns), "of": kept.of, "layers": list(kept.layers)}
+        )
+
     def describe(self) -> dict[str, Any]:
         """Everything, ready for JSON; files by their names."""
         return {
@@ -99,6 +108,7 @@ class Exported:
             "input": self.input,
             "output": f"(B, {self.encoder.dim}) float32",
             "normalization_inside": self.normalizes,
+            "features": self.features,
             "encoder": self.encoder.describe(),
             "source": {
                 "name": self.source.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,15 @@ from typing import Any
 import torch
 
 from repdiag.encoders import Encoder, Preprocessing, load_encoder
+from repdiag.encoders.chosen import Chosen, choose, kept_by
 from repdiag.encoders.features import PROJECTOR
+from repdiag.encoders.kept import KEY
 from repdiag.encoders.taps import Tapped
 from repdiag.encoders.wrap import Guest
 from repdiag.errors import OutputError, RepdiagError, UsageError
 from repdiag.exporting import check, formats, networks, onnx_file, programs, safetensors_file
 from repdiag.exporting.description import Exported, Source, packed, source_of
+from repdiag.exporting.kept_list import read_features
 from repdiag.files import atomic
 
 FLAGS = ("size", "resize", "interpolation", "mean", "std")
@@ -31,6 +34,7 @@ def export(
     out: str | Path,
     format: str | None = None,
     *,
+    features: Sequence[int] | str | Path | None = None,
     with_normalization: bool = False,
     force: bool = False,
     **loading: Any,
@@ -40,10 +44,13 @@ def export(
     `format` is safetensors, torchscript, torch.export or onnx; by default `out`'s suffix says it. `loading` are
     keywords of `load_encoder`. A program (all but safetensors) maps normalized images (B, C, H, W) float32 of
     any batch size to features (B, D) float32; `with_normalization` makes it take images in [0, 1] instead.
+    `features` are the numbers of those that the exported network ends in, in their order, or a file that lists them
+    (`kept_features.csv` of a report, .txt, .json, .npy); all by default.
     `out`.json describes the file. What is written is opened afresh and compared with the encoder before it
     gets its name, so that a wrong file never exists under it. Existing files are replaced only with `force`.
 
-    Raises OutputError when the file exists, cannot be written, or computes something else than the encoder.
+    Raises UsageError for features that the encoder does not have, and OutputError when the file exists, cannot be
+    written, or computes something else than the encoder.
     """
     out = Path(out)
     kind = formats.choose(out, format)
@@ -71,10 +78,14 @@ def export(
         source, encoder = source_of(path, str(encoder)), load_encoder(str(encoder), **loading)
         source = replace(source, container=encoder.loading.container)
     encoder = _on_cpu(encoder)
+    if features is not None:
+        encoder = _cut(encoder, features)
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic(out))
         described = stack.enter_context(atomic(beside))
         metadata = _metadata(encoder, source, with_normalization)
+        if kind == "safetensors" and (kept := kept_by(encoder)):  # a program does it by itself
+            metadata[KEY] = kept.metadata
         code = _write(encoder, kind, temporary, metadata, with_normalization)
         flags, difference = _verify(encoder, kind, temporary, with_normalization, loading)
         exported = Exported(
@@ -91,11 +102,28 @@ def export(
             max_relative_difference=difference.relative,
             tolerance=check.TOLERANCES[kind],
             flags=flags,
-            code=tuple(line.replace("FILE", out.name) for line in code),
+            code=tuple(line.replace("FILE", out.name) for line in (*code, *_columns(encoder, kind, code))),
         )
         text = json.dumps(exported.describe(), indent=2, ensure_ascii=False, allow_nan=False)
         described.write_text(text + "\n", encoding="utf-8")
     return exported
+
+
+def _cut(encoder: Encoder, features: Sequence[int] | str | Path) -> Encoder:
+    """The encoder that ends in `features`, given or listed in a file."""
+    if isinstance(features, str | Path):
+        return choose(encoder, read_features(features), str(features))
+    return choose(encoder, list(features))
+
+
+def _columns(encoder: Encoder, kind: str, code: Sequence[str]) -> tuple[str, ...]:
+    """The lines that take the kept columns where weights are opened by a library that does not know of them."""
+    if kind != "safetensors" or kept_by(encoder) is None or "load_encoder" in code[-1]:
+        return ()
+    return (
+        "import json",
+        'kept = json.load(open("FILE.json"))["features"]["kept"]  # columns of its features',
+    )
 
 
 def _weights_suffice(encoder: Encoder | str | Path, loading: Mapping[str, Any]) -> None:
@@ -106,7 +134,8 @@ def _weights_suffice(encoder: Encoder | str | Path, loading: Mapping[str, Any]) 
         raise UsageError(
             "safetensors gets the backbone alone, not its projector", do="Choose another --format: a program"
         )
-    if isinstance(encoder, Encoder) and isinstance(encoder.module, Tapped):
+    module = encoder.module if isinstance(encoder, Encoder) else None
+    if isinstance(module.inner if isinstance(module, Chosen) else module, Tapped):
         raise UsageError(
             "safetensors gets the weights, not the choice of features",
             do="Give the file's name with layer=, pool= and l2=, or another format: a program",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from repdiag.encoders import Encoder
+from repdiag.encoders.chosen import Chosen
 from repdiag.encoders.taps import Spot, Tap, Tapped
 from repdiag.errors import OutputError
 from repdiag.quiet import quiet
@@ -57,10 +58,17 @@ class Unhurried(nn.Module):
         return torch.cat(self.whole.pieces(images)[:-1], 1)
 
 
+def _recordable(module: nn.Module) -> nn.Module:
+    return Unhurried(module) if isinstance(module, Tapped) else module
+
+
 def program(encoder: Encoder, with_normalization: bool) -> Program:
     """The frozen program of an encoder."""
     how = encoder.preprocessing
-    module = Unhurried(encoder.module) if isinstance(encoder.module, Tapped) else encoder.module
+    module = encoder.module
+    if isinstance(module, Chosen):
+        module = Chosen(_recordable(module.inner), module.kept)
+    module = _recordable(module)
     made = Program(module, how.mean, how.std) if with_normalization else Program(module)
     return made.eval()
 
