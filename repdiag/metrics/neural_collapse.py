@@ -125,7 +125,8 @@ def nc1(ws: Workspace) -> MetricResult:
     Sigma_c / n_c, takes the place of their distances. So with few samples per class NC1 saturates: random labels give
     a number of the order of N / D, the null, and weak encoders one near it. Read the cross-fitted `directional_cdnv`
     beside it, and compare at equal N and K only. Skipped when D >= N - 1, where the centers explain anything.
-    `per_class`: tr(Sigma_c pinv(S_B)) / K. Interval: infinitesimal jackknife. O(NDK + K^2 D + K^3) time. Without spread: 0.
+    `per_class`: tr(Sigma_c pinv(S_B)) / K. Interval: infinitesimal jackknife. O(NDK + K^2 D + K^3) time. Classes without
+    spread: 0.
     """
     chosen = known_rows(ws)
     x, y = (ws.space, ws.labels) if chosen is None else (ws.space[chosen], ws.labels[chosen])
