@@ -75,8 +75,8 @@ def embed(
     of batches, an `ImageSource` or an `EmbeddingSet`. Tensors are used as they are; of batches that
     are not x, (x, y) or a dict, `unpack` makes (x, y) or (x, y, ids).
 
-    `labels` (N) numbers or text, -1 for all: none; False uses none. `is_train` (N) marks what probes may learn
-    from. `preprocessing`, a `Preprocessing` or a function from a PIL image to a tensor, is needed for
+    `labels` (N) numbers or text, -1, NaN, None or "" where not known; False uses none. `is_train` (N) marks what
+    probes may learn from. `preprocessing`, a `Preprocessing` or a function from a PIL image to a tensor, is needed for
     images when the model is a module. `output` picks the features from what a module gives. `layer` (one)
     and `pool` choose features, as for `load_encoder`; `l2` gives rows unit length.
 
