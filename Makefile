@@ -2,12 +2,13 @@
 # make test   installs what the tests need (the browser too) and runs them
 # make check  lint, types, import contracts
 # make docs   writes the generated pages of docs/ again
+# make evidence  scores the real encoders of ../shared/data (goes on where it was) and writes docs/evidence
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = out/demo
 
-.PHONY: demo test check docs fixtures clean
+.PHONY: demo test check docs evidence fixtures clean
 
 demo: $(VENV)/installed
 	$(BIN)/repdiag score fixtures/encoders/simclr.safetensors fixtures/digits --out $(DEMO)
@@ -25,6 +26,11 @@ check: $(VENV)/installed-dev
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python scripts/build_docs.py
+
+evidence: $(VENV)/installed
+	$(BIN)/python -m benchmarks.evidence.score
+	$(BIN)/python -m benchmarks.evidence.judge
+	$(BIN)/python -m benchmarks.evidence.tables
 
 fixtures: $(VENV)/installed-dev
 	$(BIN)/python fixtures/make_fixtures.py
