@@ -28,6 +28,7 @@ class ScoreConfig:
     upper: float = 95.0
     probe_l2: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     map_samples: int = 10000
+    by_size: bool = True  # measure what moves with N at N/4 and N/2 as well
     l2: bool | None = None  # unit rows: None by each metric's definition, True from the start, False avoided
 
     def __post_init__(self) -> None:

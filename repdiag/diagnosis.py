@@ -26,11 +26,11 @@ from repdiag.metrics.features import kept_features
 from repdiag.registry import did_you_mean
 from repdiag.risk import Risk, answers, assess
 from repdiag.scores import BY_NAME, score_values
+from repdiag.sizes import by_size
 from repdiag.types import (
     EmbeddingSet,
     Measurement,
     MetricResult,
-    Need,
     Progress,
     Report,
     Table,
@@ -45,9 +45,6 @@ SHOWN_SAMPLES = 24
 
 FEWEST_LABELED = 20
 """Labeled samples below which a partly labeled data set counts as unlabeled."""
-
-LABELED = frozenset({Need.LABELS, Need.HIERARCHY})
-"""Needs of metrics that are about labeled samples only."""
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -98,7 +95,12 @@ def diagnose(
     steps = len(chosen) + (2 if draw_map else 1)
     for done, metric in enumerate(chosen):
         progress(metric.spec.title, done, steps)
-        found.append(metric.run(ws if metric.spec.needs & LABELED else everyone))
+        found.append(metric.run(ws))
+    if config.by_size:
+        began = time.perf_counter()
+        points = by_size(embeddings, config, device, chosen)
+        found = [replace(m, by_size=points.get(m.spec.name, ())) for m in found]
+        timing["on halves and quarters of the samples"] = time.perf_counter() - began
     notes = [*warnings, *said, *_cautions(ws)]
 
     progress("risk of each sample", len(chosen), steps)

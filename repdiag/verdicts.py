@@ -106,9 +106,11 @@ def _way(name: str, family: str, metric: str, what: str, poor: float, good: floa
         if result is None or result.null is None or result.null.mean == best:
             return None
         share, low, high = _beyond(result, best)
-        return band(
-            low, high, poor, good
-        ), f"{what}: {_percent(share)} of the way from chance to {_best(best)}."
+        if share <= 0:
+            said = "no more than where there is nothing to find"
+        else:
+            said = f"{_percent(share)} of the way from chance to {'perfect' if best else 'no error'}"
+        return band(low, high, poor, good), f"{what}: {said}."
 
     return Rule(
         name,

@@ -103,6 +103,14 @@ def command(
             max=100,
         ),
     ] = 95.0,
+    by_size: Annotated[
+        bool,
+        typer.Option(
+            "--by-size/--no-by-size",
+            help="Measure what moves with the number of samples on a half and a quarter of them too.",
+            rich_help_panel=NUMBERS,
+        ),
+    ] = True,
     draw_map: Annotated[
         bool, typer.Option("--map/--no-map", help="Draw the UMAP map.", rich_help_panel=NUMBERS)
     ] = True,
@@ -141,6 +149,7 @@ def command(
             eps=eps,
             lower=lower,
             upper=upper,
+            by_size=by_size,
             l2=features.l2,
         ),
         embed=images.config(seed),

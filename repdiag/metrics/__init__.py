@@ -8,10 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from repdiag.registry import Registry
-from repdiag.types import Measurement, MetricResult, MetricSpec, Outcome, Skipped
+from repdiag.types import Measurement, MetricResult, MetricSpec, Need, Outcome, Skipped
 from repdiag.workspace import Skip, Workspace
 
 Compute = Callable[[Workspace], MetricResult]
+
+
+LABELED = frozenset({Need.LABELS, Need.HIERARCHY})
+"""A metric that needs one of these is about the samples that have a label."""
 
 
 class Rows(enum.Enum):
@@ -31,8 +35,13 @@ class Metric:
     rows: Rows = Rows.UNIT
 
     def run(self, ws: Workspace) -> Measurement:
-        """Compute it; what cannot be computed comes back as Skipped with the reason."""
+        """Compute it; what cannot be computed comes back as Skipped with the reason.
+
+        Where some samples have no label, what needs labels is about the others and the rest about everyone.
+        """
         began = time.perf_counter()
+        if not self.spec.needs & LABELED:
+            ws = ws.whole
         outcome: Outcome
         try:
             ws.demand(self.spec.needs)
