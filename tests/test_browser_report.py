@@ -416,7 +416,7 @@ def test_everything_can_be_reached_by_keyboard(browser: Browser, reports: dict[s
     """Tab visits the skip link, navigation, metric details, map controls, map, filter and headings in order."""
     browser.open(reports["labelled"])
     visited: list[str] = []
-    for _ in range(120):
+    for _ in range(160):
         browser.driver.switch_to.active_element.send_keys(Keys.TAB)
         visited.append(
             browser.js(

@@ -441,6 +441,7 @@ def test_intervals_and_nulls_share_the_values_decimals() -> None:
     assert interval_text(Interval(210, 250, "m", 1), "features", 231.0) == "[210, 250]"
     assert null_text(Null("n", 496.23, 9.91, 5), "", 0.537) == "496.2 ± 9.9"
     assert null_text(Null("n", 0.00018, 0.0034, 5), "", 0.49) == "0.000 ± 0.003"
+    assert null_text(Null("n", -0.00018, 0.0034, 5), "", 0.49) == "0.000 ± 0.003", "no negative zero"
     assert interval_text(None, "", 1.0) == ""
     assert null_text(None, "", 1.0) == ""
 

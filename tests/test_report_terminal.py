@@ -181,3 +181,18 @@ def test_plain_ascii_consoles_get_ascii() -> None:
     assert "v Nearest-center error" in text
     assert "10.0 +- 0.6" in text
     assert "\\u" not in text
+
+
+@pytest.mark.parametrize(("encoding", "dots"), [("utf-8", "…"), ("ascii", "...")])
+def test_a_long_title_ends_in_dots_and_keeps_its_number(encoding: str, dots: str) -> None:
+    """A title longer than its column is cut within it, and the value stays where values are."""
+    report = sample_report(50, 16)
+    first = report.measurements[1]
+    long = dataclasses.replace(first, spec=dataclasses.replace(first.spec, title="A title " * 9))
+    line = next(
+        s
+        for s in printed(dataclasses.replace(report, measurements=(long,)), encoding=encoding).splitlines()
+        if "A title" in s
+    )
+    assert dots + " " in line
+    assert line.index("84.5%") == 42

@@ -51,7 +51,8 @@ def number(value: Any, unit: str = "", *, like: float | None = None) -> str:
         return f"{value:,.0f}"  # a count: "231", not "231.0"
     if 0 < abs(value) < 0.0005 and (like is None or abs(like) < 0.0005):
         return f"{value:.1e}"
-    return f"{value:,.{min(decimals(value), decimals(value if like is None else like))}f}"
+    text = f"{value:,.{min(decimals(value), decimals(value if like is None else like))}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
 def quantity(value: Any, unit: str = "") -> str:

@@ -26,7 +26,7 @@ LEVELS = {
     Level.POOR: "bold red",
     Level.UNDETERMINED: "dim",
 }
-_VALUE, _NULL = 26, 14  # widths of the columns, in characters; the title has the rest
+_VALUE, _NULL = 24, 14  # widths of the columns, in characters; the title has the rest
 _ASCII_ARROWS = {Direction.HIGHER: "^", Direction.LOWER: "v", Direction.NEITHER: "."}
 _ASCII = str.maketrans({"–": "-", "±": "+-", "…": "...", "×": "x", "²": "2", "α": "alpha"})
 
@@ -227,7 +227,7 @@ def _risk(risk: Mapping[str, Any], writer: _Writer) -> Text:
 def _family(family: str, measurements: list[Measurement], writer: _Writer) -> None:
     width = min(48, max(24, writer.width - _VALUE - _NULL - 4))
     writer.blank()
-    title = _column(writer.safe(family.replace("_", " ").capitalize()), width + 4)
+    title = _column(writer.safe(family.replace("_", " ").capitalize()), width + 4, writer.console.encoding)
     head = Text(title, "bold")
     if any(isinstance(m.outcome, MetricResult) for m in measurements):
         head.append(f"{'value [95% interval]':<{_VALUE}}null", "dim not bold")
@@ -243,7 +243,9 @@ def _family(family: str, measurements: list[Measurement], writer: _Writer) -> No
         value, interval, unit = _value(measurement, result)
         behind = "".join(f" {part}" for part in (interval, unit) if part)
         mark = NOTED if result.note and not spec.headline else " "
-        line = Text(f"{mark} {writer.arrows[spec.direction]} {_column(writer.safe(spec.title), width)}")
+        line = Text(
+            f"{mark} {writer.arrows[spec.direction]} {_column(writer.safe(spec.title), width, writer.console.encoding)}"
+        )
         line.append(writer.safe(value), "bold").append(writer.safe(behind))
         null = writer.safe(null_text(result.null, spec.unit, result.value))
         gap = max(1, width + 4 + _VALUE - line.cell_len) if null else 0
@@ -259,8 +261,9 @@ def _family(family: str, measurements: list[Measurement], writer: _Writer) -> No
         writer.line(f"- skipped: {named}{more} ({reason})", "dim", indent=2, further=4)
 
 
-def _column(text: str, width: int) -> str:
+def _column(text: str, width: int, encoding: str) -> str:
     """`text` in exactly `width` cells, with an ellipsis when it is cut and always a space behind it."""
     if cell_len(text) < width:
         return set_cell_size(text, width)
-    return set_cell_size(text, width - 4) + "... "
+    dots = "…" if "…".encode(encoding, "ignore") else "..."
+    return set_cell_size(text, width - 1 - len(dots)) + dots + " "
