@@ -38,7 +38,7 @@ class Settings:
     """What an encoder depends on besides its method, the images and the versions of the libraries."""
 
     epochs: int
-    batch_size: int = 256
+    batch_size: int = 128
     width: int = 32
     seed: int = 0
 

@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--methods", default=",".join(methods.CLASSES), help="which, with commas (default: all)"
     )
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument(
         "--width", type=int, default=32, help="channels of the stem; 8 times as many features"
     )

@@ -27,12 +27,12 @@ class Recipe:
     weight_decay: float
 
 
-SGD = Recipe("sgd", 0.06, 5e-4)
-"""What most objectives take at this size of network and image."""
+SGD = Recipe("sgd", 0.12, 5e-4)
+"""What lightly's CIFAR-10 benchmark has for most objectives (0.06 for 128 images)."""
 LARS = Recipe("lars", 2.0, 1e-4)
-"""For objectives whose gradients are large. LARS moves a tensor by a thousandth of its norm times the rate, whatever
-the batch, and the published runs have rates of 1.6 to 4.8 at their large batches: a tenth of it, which scaling by the
-batch would give, came out worse after 115 steps for each of Barlow Twins, VICReg and SwAV."""
+"""For the objectives whose papers take LARS. It moves a tensor by a thousandth of its norm times the rate, whatever
+the size of the batch; the papers' peaks are 1.6 to 4.8. A rate ten times lower left the loss higher and kNN lower for
+each of the three after 115 small steps (width 8, batches of 64)."""
 
 
 class Method(nn.Module):
