@@ -138,6 +138,17 @@ def test_one_class_apart_spreads_the_classes_and_equal_classes_do_not() -> None:
     assert measure("silhouette_class_std", unequal).value > 5 * measure("silhouette_class_std", equal).value
 
 
+def test_labels_without_meaning_spread_the_classes_as_far_as_their_null() -> None:
+    """Few samples per class make class means noisy: the null has as few, though that of SC_std has fewer rows."""
+    rng = np.random.default_rng(8)
+    ws = Workspace(
+        points(rng.normal(size=(2600, 8)), rng.integers(400, size=2600)), replace(CONFIG, clusters=2)
+    )
+    found = measure("silhouette_class_std", ws)
+    assert found.null is not None
+    assert found.value == pytest.approx(found.null.mean, rel=0.15)
+
+
 def test_sc_std_is_lowest_where_there_is_no_structure_at_all() -> None:
     """The trap: isotropic blobs at separation 0, 1 and 4. A small SC_std is no praise."""
     rng = np.random.default_rng(4)

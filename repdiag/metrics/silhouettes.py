@@ -60,16 +60,16 @@ def _silhouette(x: FloatArray, labels: IntArray) -> DoubleArray:
     return np.asarray(silhouette_samples(x, labels), np.float64)
 
 
-def _null_draws(ws: Workspace, source: str) -> list[tuple[DoubleArray, IntArray]]:
-    """Silhouettes of at most 2,000 rows without structure, and the labels they were taken by."""
+def _null_draws(ws: Workspace, source: str) -> list[DoubleArray]:
+    """Silhouettes of at most 2,000 rows without structure, once per draw."""
 
-    def compute() -> list[tuple[DoubleArray, IntArray]]:
+    def compute() -> list[DoubleArray]:
         some = _rows(ws, min(2000, ws.config.silhouette_samples))
         if source == "labels":
             permuted = [ws.labels[p][some] for p in ws.permuted[: ws.config.null_draws]]
-            return [(_silhouette(ws.space[some], y), y) for y in permuted]
+            return [_silhouette(ws.space[some], y) for y in permuted]
         draws = [(d.rows(ws)[some], d.runs[0].labels[some]) for d in structureless(ws)]
-        return [(_silhouette(x, y), y) for x, y in draws]
+        return [_silhouette(x, y) for x, y in draws]
 
     return ws.once(("silhouette null", source), compute)
 
@@ -83,7 +83,7 @@ def _result(ws: Workspace, source: str, reduce: Callable[[DoubleArray], float]) 
     return MetricResult(
         value,
         interval(resample.percentile_interval(replicates), "bootstrap over samples", ws.config.bootstrap),
-        null(PERMUTED if source == "labels" else GAUSSIAN, (reduce(s) for s, _ in _null_draws(ws, source))),
+        null(PERMUTED if source == "labels" else GAUSSIAN, (reduce(s) for s in _null_draws(ws, source))),
         per_class=class_means(ws, values) if ws.labeled else None,
         per_sample=values,
         parameters={"samples": int(known.size), "source": source},
@@ -156,7 +156,8 @@ def silhouette_labels_std(ws: Workspace) -> MetricResult:
     """High: some samples sit well in their class and others badly.
 
     Standard deviation (ddof 0) **over samples** of the silhouette of classes, in [0, 1]. Lowest where there is no
-    structure at all (see `silhouette_std`): never rank encoders by it alone.
+    structure at all (see `silhouette_std`): never rank encoders by it alone. The null takes at most 2,000 rows: with
+    hundreds of classes these have few samples each there, and it lies too high.
     """
     return _result(ws, "labels", _std)
 
@@ -187,9 +188,9 @@ def silhouette_class_std(ws: Workspace) -> MetricResult:
 
     Two cautions. It shares SC_std's trap: without structure all m_c are near one small number and the spread is
     least. And it is a plug-in: noise in the m_c adds to it, so that few samples per class raise it; the null (labels
-    permuted, at most 2,000 rows) shows that floor. The interval takes the standard error of a bootstrap within
-    classes, for resampling itself widens the spread. Skipped with fewer than two classes. Unmoved by rotation, scale
-    and order. Example: three classes with mean silhouettes 0.1, 0.1 and 0.4: 0.141.
+    permuted among the very rows that count, at most 3 draws) shows that floor. The interval takes the standard error
+    of a bootstrap within classes, for resampling itself widens the spread. Skipped with fewer than two classes.
+    Unmoved by rotation, scale and order. Example: three classes with mean silhouettes 0.1, 0.1 and 0.4: 0.141.
     """
     values = silhouettes(ws, "labels")
     known = np.flatnonzero(np.isfinite(values))
@@ -202,10 +203,17 @@ def silhouette_class_std(ws: Workspace) -> MetricResult:
     return MetricResult(
         value,
         interval(resample.normal_interval(value, replicates), "bootstrap standard error", len(replicates)),
-        null(PERMUTED, (_class_std(s, y, ws.k) for s, y in _null_draws(ws, "labels"))),
+        null(PERMUTED, _class_std_by_chance(ws)),
         per_class=means,
         parameters={"samples": int(known.size), "over": "classes"},
     )
+
+
+def _class_std_by_chance(ws: Workspace) -> list[float]:
+    """The spread between classes under permuted labels, on as many rows as the value: fewer per class widen it."""
+    some = _rows(ws, ws.config.silhouette_samples)
+    permuted = [ws.labels[p][some] for p in ws.permuted[: min(3, ws.config.null_draws)]]
+    return [_class_std(_silhouette(ws.space[some], y), y, ws.k) for y in permuted]
 
 
 def _class_std(values: DoubleArray, labels: IntArray, k: int, weights: DoubleArray | None = None) -> float:
