@@ -322,7 +322,7 @@ def _trust(ws: Workspace) -> str | None:
     try:
         values = BY_NAME["q_score"].values(ws)
     except Skip as skip:
-        return f"Q-Score is not to be trusted here: {skip.reason}."
+        return f"Q-Score does not apply here ({skip.reason})."
     reasons, eps = [], ws.config.eps
     reach = ws.dim / (1 + eps**2)
     if eps**2 >= ws.dim - 1:
