@@ -102,3 +102,12 @@ def test_views_that_never_move_and_images_that_do_not_differ() -> None:
     same = outcome(np.ones((3, 20, 6)))
     assert isinstance(same, Skipped)
     assert "one and the same" in same.reason
+
+
+def test_long_rows_that_drown_the_ridge_are_a_reason_and_no_crash() -> None:
+    rng, given = np.random.default_rng(3), ScoreConfig(bootstrap=50, l2=False)
+    views = 1e12 * (rng.normal(size=(8, 30)) + rng.normal(size=(3, 8, 30)))  # S_w has rank 16 of 30
+    found = outcome(views, given)
+    assert isinstance(found, Skipped)
+    assert "1e-4" in found.reason
+    assert isinstance(outcome(views), MetricResult)  # of unit length all is well
