@@ -111,10 +111,10 @@ def lidar(ws: Workspace) -> MetricResult:
 
     Deviations: q is V + 1 = 3 by default (the clean image is one view; the augmentation is the report's), where the
     authors, we gather, draw about 50, and rows have unit length. With few views an image's mean keeps 1/q of the
-    augmentation's noise, so every eigenvalue has a floor near 1/(q - 1) and the rank is *too high*: `rank_without_view_noise`
-    takes S_w / (q - 1) off S_b first (unbiased up to 1/M; negative eigenvalues become 0). Where the two
-    differ much, trust neither the value nor a comparison at other q. It grows with M, too, and a small M or much
-    ridge moves it: `delta_share` is 1e-4 against the mean eigenvalue of S_w, at 1 or above the ridge decides.
+    augmentation's noise, so every eigenvalue has a floor near 1/(q - 1) and the rank is *too high*:
+    `rank_without_view_noise` takes S_w / (q - 1) off S_b first (unbiased up to 1/M; negative eigenvalues become 0).
+    Where the two differ much, trust neither the value nor a comparison at other q. It grows with M, too, and a small
+    M or much ridge moves it: `delta_share` is 1e-4 against the mean eigenvalue of S_w, at 1 or above the ridge decides.
 
     Skipped without views, where images do not differ, and where S_w is singular in float64 (long rows as given).
     Interval: infinitesimal jackknife over the M images (each one's first-order effect on the rank, from the
