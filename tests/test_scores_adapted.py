@@ -9,6 +9,7 @@ import pytest
 from conftest import blobs
 
 from repdiag import scores
+from repdiag.adapted import adapted
 from repdiag.config import ScoreConfig
 from repdiag.metrics import METRICS, all_metrics
 from repdiag.types import EmbeddingSet, MetricResult, Skipped
@@ -77,7 +78,7 @@ def test_an_offset_of_a_feature_does_not_make_it_fire_always() -> None:
     ws = Workspace(points(x), CONFIG)
     assert ws.fires(ws.x).mean(0)[:4].min() > 0.95
     assert ws.fires(ws.x)[:, 4:].mean() < 0.01
-    frequency = scores.adapted(ws).activation.frequency
+    frequency = adapted(ws).activation.frequency
     assert frequency[:4].mean() < 50
     assert frequency[4:].min() > 1
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from repdiag.adapted import adapted
 from repdiag.kernels import resample, rows
 from repdiag.metrics import metric
 from repdiag.metrics._answers import interval
-from repdiag.scores import KALIBHAT, adapted
+from repdiag.scores import KALIBHAT
 from repdiag.types import BoolArray, Direction, IntArray, Law, MetricResult, MetricSpec, Need, Status
 from repdiag.workspace import Activation, Skip, Workspace
 
@@ -144,7 +145,7 @@ def frequency_order(ws: Workspace) -> Order:
     """Features by activation frequency; ties by their mean (paper's rule) or their spread (adapted).
 
     The paper's frequencies for features that are never negative, where any of them is discriminative; else those
-    of the adapted rule (`scores.adapted`), which is ours. Skip where hardly any feature ever stands out by either.
+    of the adapted rule (`repdiag.adapted`), which is ours. Skip where hardly any feature ever stands out by either.
     """
 
     def compute() -> Order:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from repdiag import scores
+from repdiag.adapted import adapted
 from repdiag.kernels import ranking, resample
 from repdiag.metrics import Rows, metric
 from repdiag.metrics._answers import interval, null, sample_mean
@@ -25,7 +26,7 @@ def _note(ws: Workspace) -> str | None:
 
 
 def _parameters(ws: Workspace) -> dict[str, float | int]:
-    rule = scores.adapted(ws)
+    rule = adapted(ws)
     return {
         "eps": rule.eps,
         "features_in_s": int(rule.selected.sum()),
@@ -62,7 +63,7 @@ def qscore_signed_auroc(ws: Workspace) -> MetricResult:
 
     Three changes to eq. 1, all ours. Both sides count, for a signed feature says as much by being low. Features are
     centered, for the mean of a signed feature is an arbitrary offset: without it a few features with large offsets
-    fire for every sample and nothing else stands out. And eps is halved (see `scores.adapted`). Standardizing the
+    fire for every sample and nothing else stands out. And eps is halved (see `repdiag.adapted`). Standardizing the
     features as well did worse than centering alone, even below chance.
 
     What we saw: on signed features it hardly predicts errors. On an autoencoder's latents and on the features before
