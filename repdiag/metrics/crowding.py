@@ -107,7 +107,7 @@ def inter_class_distance(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="inter_class_distance_min",
         family="crowding",
-        title="Distance between the two nearest classes",
+        title="Distance of the two nearest classes",
         meaning="high: even the two classes that lie closest have centers far apart",
         formula="min over c != c' of ||mu_c - mu_c'||",
         source="standard; claim of Song et al. 2024, arXiv 2407.13541",

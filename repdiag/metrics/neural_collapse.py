@@ -97,7 +97,7 @@ def _own_dot(x: Floats, y: IntArray, vectors: Doubles) -> Doubles:
     MetricSpec(
         name="nc1",
         family="crowding",
-        title="Neural collapse 1: spread within / between",
+        title="NC1: spread within / between",
         meaning="high: samples spread, along the directions in which centers differ, more than the centers do",
         formula="tr(S_W pinv(S_B)) / K",
         source=PAPYAN,
@@ -125,8 +125,8 @@ def nc1(ws: Workspace) -> MetricResult:
     Sigma_c / n_c, takes the place of their distances. So with few samples per class NC1 saturates: random labels give
     a number of the order of N / D, the null, and weak encoders one near it. Read the cross-fitted `directional_cdnv`
     beside it, and compare at equal N and K only. Skipped when D >= N - 1, where the centers explain anything.
-    `per_class`: tr(Sigma_c pinv(S_B)) / K. Interval: infinitesimal jackknife. O(NDK + K^2 D + K^3) time. Classes without
-    spread: 0.
+    `per_class`: tr(Sigma_c pinv(S_B)) / K. Interval: infinitesimal jackknife. O(NDK + K^2 D + K^3) time. Classes of
+    no spread: 0.
     """
     chosen = known_rows(ws)
     x, y = (ws.space, ws.labels) if chosen is None else (ws.space[chosen], ws.labels[chosen])
@@ -171,7 +171,7 @@ def nc1(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="nc2_equinorm",
         family="crowding",
-        title="Neural collapse 2: unequal lengths of centers",
+        title="NC2: unequal lengths of centers",
         meaning="high: some class centers lie much further from the middle than others",
         formula="std_c ||mu_c - mu_G|| / mean_c ||mu_c - mu_G||",
         source=PAPYAN,
@@ -205,7 +205,7 @@ def nc2_equinorm(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="nc2_equiangle",
         family="crowding",
-        title="Neural collapse 2: unequal angles of centers",
+        title="NC2: unequal angles of centers",
         meaning="high: some pairs of class centers point in much the same direction, seen from the middle",
         formula="mean over c != c' of |cos(mu_c - mu_G, mu_c' - mu_G) + 1/(K - 1)|",
         source=PAPYAN,
@@ -244,7 +244,7 @@ def nc2_equiangle(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="nc3",
         family="crowding",
-        title="Neural collapse 3: probe weights against centers",
+        title="NC3: probe weights against centers",
         meaning="high: the linear probe separates classes along other directions than those of their centers",
         formula="||W'/||W||_F - M/||M||_F||_F^2, W the probe's weights, M the centered class means",
         source=PAPYAN,
@@ -297,7 +297,7 @@ def nc3(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="nc4",
         family="crowding",
-        title="Neural collapse 4: probe agrees with nearest center",
+        title="NC4: probe agrees with centers",
         meaning="high: the linear probe decides as if it looked for the nearest class center",
         formula="share of samples for which argmax of the probe = nearest class center, both out of fold",
         source=PAPYAN,

@@ -245,7 +245,7 @@ def same_class_auc(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="same_class_overlap",
         family="crowding",
-        title="Overlap of same and different cosines",
+        title="Overlap of same and different pairs",
         meaning="high: cosines hardly tell whether two samples are of one class",
         formula="sum over 50 bins of min(p_same, p_different), bins of equal mass in the pooled distribution",
         source="overlap coefficient (Weitzman); its use here is ours",

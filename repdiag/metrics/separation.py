@@ -33,7 +33,7 @@ FLOOR = 1e-10
     MetricSpec(
         name="davies_bouldin",
         family="crowding",
-        title="Davies-Bouldin index of the classes",
+        title="Davies-Bouldin index",
         meaning="high: most classes have a neighbor that they run into",
         formula="mean over c of max over c' of (s_c + s_c') / ||mu_c - mu_c'||, s_c = mean ||x - mu_c||",
         source="Davies & Bouldin 1979, as scikit-learn defines it",
@@ -69,7 +69,7 @@ def davies_bouldin(ws: Workspace) -> MetricResult:
     MetricSpec(
         name="calinski_harabasz",
         family="crowding",
-        title="Calinski-Harabasz index of the classes",
+        title="Calinski-Harabasz index",
         meaning="high: centers are further apart than the spread inside classes explains",
         formula="(sum n_c ||mu_c - mu||^2 / (K - 1)) / (sum n_c tr(Sigma_c) / (N - K))",
         source="Calinski & Harabasz 1974, as scikit-learn defines it",
