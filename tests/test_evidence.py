@@ -20,7 +20,7 @@ from benchmarks.catalog import Encoder, Images, Training
 from benchmarks.evidence import compression, crowding, judge, ladder, qscore, score, stability, tables
 from benchmarks.evidence.ranks import spearman
 from benchmarks.evidence.reading import Answer, Evidence, difference, number, read
-from benchmarks.evidence.study import STUDY, Ladder, Pair, Run, Study, tiny_classes
+from benchmarks.evidence.study import STUDY, TINY, TINY_CLASSES, Ladder, Pair, Run, Study, tiny_classes
 
 TOY = Images("toy", "Toy images", "digits/test")
 SPREADS = {"a": 3.0, "b": 2.0, "c": 1.4, "d": 1.0, "e": 0.7, "f": 0.4}
@@ -292,18 +292,18 @@ def test_the_study_names_files_that_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_tiny_has_forty_classes_that_the_encoders_never_saw(tmp_path: Path) -> None:
+def test_tiny_has_classes_that_the_encoders_never_saw(tmp_path: Path) -> None:
     import csv
     import zipfile
 
     chosen = tiny_classes()
-    assert len(set(chosen)) == 40
+    assert len(set(chosen)) == TINY_CLASSES
     with (STUDY.shared / "tiny-imagenet/classes.csv").open() as file:
         assert not {r["wnid"] for r in csv.DictReader(file) if r["mini_imagenet_split"] == "train"} & set(
             chosen
         )
     STUDY.prepare(tmp_path)
-    with zipfile.ZipFile(tmp_path / "tiny-imagenet-40.zip") as archive:
+    with zipfile.ZipFile(tmp_path / TINY.path) as archive:
         parts = [name.split("/") for name in archive.namelist()]
     assert {p[1] for p in parts} == set(chosen)
-    assert [sum(p[0] == split for p in parts) for split in ("train", "val")] == [2000, 2000]
+    assert [sum(p[0] == split for p in parts) for split in ("train", "val")] == [50 * TINY_CLASSES] * 2

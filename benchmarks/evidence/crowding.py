@@ -26,6 +26,7 @@ from benchmarks.evidence.reading import (
 
 PROBE = "linear_probe_accuracy"
 FAMILIES = ("crowding", "similarity")
+MORE = ("silhouette_labels_mean",)
 QUESTION = (
     "Song et al. say that self-supervised features of different classes are not clearly separated, "
     "and supervised ones "
@@ -84,7 +85,7 @@ def page(evidence: Evidence) -> Page:
     names = [
         name
         for name, d in evidence.declared.items()
-        if d.family in FAMILIES and any(p.gap(name) for p in matched)
+        if (d.family in FAMILIES or name in MORE) and not d.label_free and any(p.gap(name) for p in matched)
     ]
     body = [_how(), _pairs_table("Matched pairs", matched)]
     body += [

@@ -103,7 +103,7 @@ def _stability_names(evidence: Evidence, runs: Sequence[Found]) -> list[str]:
     return [
         name
         for name, d in evidence.declared.items()
-        if d.family == "stability" and sum(name in f.answers for f in runs) >= FEWEST
+        if d.family == "stability" and d.label_free and sum(name in f.answers for f in runs) >= FEWEST
     ]
 
 

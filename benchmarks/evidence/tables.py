@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.catalog import ROOT
 from benchmarks.evidence import compression, crowding, ladder, qscore, stability
 from benchmarks.evidence.reading import Evidence, Page, flowed, read, table
-from benchmarks.evidence.study import OUT, STUDY
+from benchmarks.evidence.study import OUT, STUDY, TINY_CLASSES
 
 DOCS = ROOT / "docs" / "evidence"
 PAGES: dict[str, Callable[[Evidence], Page]] = {
@@ -57,17 +57,13 @@ like these.
     python -m benchmarks.evidence.judge
     python -m benchmarks.evidence.tables
 
-Runs: {counts}. Every run is `repdiag score` with its defaults, without the map, and with augmented views of
-1,000 images.
-Inputs are prepared as each encoder's source says (`benchmarks/catalog.py`). Of Tiny-ImageNet, 40 classes at
-equal steps
-in the order of their WordNet ids are taken, of those that mini-ImageNet's training (and so the Conv4 encoders)
-did not
-use; 50 images of each teach the probes, 50 others are evaluated. Runs of the same encoder's relatives on the
-same images
-share those images' noise, and encoders of one ladder share their training images: no count of agreeing runs is
-a count of
-independent experiments.
+Runs: {counts}. Every run is `repdiag score` with its defaults, without the map and the values by size, and with
+augmented views of 1,000 images.
+Inputs are prepared as each encoder's source says (`benchmarks/catalog.py`). Of Tiny-ImageNet, {TINY_CLASSES}
+classes at equal steps in the order of their WordNet ids are taken, of those that mini-ImageNet's training (and so
+the Conv4 encoders) did not use; 50 images of each teach the probes, 50 others are evaluated. Relatives of one
+encoder on the same images share those images' noise, and encoders of one ladder share their training images: no
+count of agreeing runs is a count of independent experiments.
 """)
 
 
