@@ -15,6 +15,7 @@ from repdiag.kernels import classes, resample, rows
 from repdiag.kernels.classes import ClassGeometry
 from repdiag.kernels.rows import Doubles
 from repdiag.metrics._answers import PERMUTED, defined, interval, known_mean, null, singletons
+from repdiag.metrics.spectrum import values_only
 from repdiag.types import IntArray, Interval, MetricResult
 from repdiag.workspace import Workspace
 
@@ -23,7 +24,12 @@ BUDGET = 2e10
 
 
 def some_permuted(ws: Workspace, work: float) -> tuple[IntArray, ...]:
-    """As many of the workspace's permutations as BUDGET allows at `work` multiply-adds each; at least five."""
+    """As many of the workspace's permutations as BUDGET allows at `work` multiply-adds each; at least five.
+
+    None where only values are wanted.
+    """
+    if values_only(ws):
+        return ()
     return ws.permuted[: max(5, int(BUDGET / max(work, 1)))]
 
 
@@ -154,12 +160,13 @@ def _replicates(ws: Workspace, given: bool) -> tuple[dict[str, Doubles], dict[st
 
     def reduced(geometries: Iterable[ClassGeometry]) -> dict[str, Doubles]:
         found = np.array([[reduce(g) for reduce in REDUCTIONS.values()] for g in geometries])
-        return dict(zip(REDUCTIONS, found.T, strict=True))
+        return dict(zip(REDUCTIONS, found.reshape(-1, len(REDUCTIONS)).T, strict=True))
 
     def compute() -> tuple[dict[str, Doubles], dict[str, Doubles]]:
         work = 4.0 * len(ws) * ws.dim + ws.k**2 * ws.dim
         nulls = (g for p in some_permuted(ws, work) for g in of(ws.labels[p]))
-        return reduced(of(ws.labels, ws.draws[: n_draws(ws)])), reduced(nulls)
+        draws = [] if values_only(ws) else of(ws.labels, ws.draws[: n_draws(ws)])
+        return reduced(draws), reduced(nulls)
 
     return ws.once(("class geometry replicates", given), compute)
 
