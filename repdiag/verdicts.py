@@ -122,7 +122,7 @@ def _way(name: str, family: str, metric: str, what: str, poor: float, good: floa
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}%"
 
 
 def _worst_class(found: Found) -> tuple[Level, str] | None:
@@ -151,8 +151,8 @@ def _neighbors_follow(found: Found) -> tuple[Level, str] | None:
     if high < 0.7 * low:
         return (
             Level.WATCH,
-            f"Neighbors do not show what the linear probe finds (kNN {_percent(knn.value)}, "
-            f"probe {_percent(probe.value)}).",
+            f"Neighbors do not show what the linear probe finds (kNN {100 * knn.value:.1f}%, "
+            f"probe {100 * probe.value:.1f}%).",
         )
     return Level.GOOD, "Neighbors show what the linear probe finds."
 
@@ -184,10 +184,10 @@ def _compression(found: Found) -> tuple[Level, str] | None:
     low, high, gain = (float(row[key] or 0) for key in ("gain_low", "gain_high", "gain"))
     points = f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     if low > 0:
-        return Level.GOOD, f"The chosen 60 % of the features beat as many random ones by {points}."
+        return Level.GOOD, f"The chosen 60% of the features beat as many random ones by {points}."
     if high < 0:
-        return Level.POOR, f"The chosen 60 % of the features lose to as many random ones: {points}."
-    return Level.WATCH, f"The chosen 60 % of the features are no better than as many random ones: {points}."
+        return Level.POOR, f"The chosen 60% of the features lose to as many random ones: {points}."
+    return Level.WATCH, f"The chosen 60% of the features are no better than as many random ones: {points}."
 
 
 def _redundancy(found: Found) -> tuple[Level, str] | None:
@@ -212,10 +212,9 @@ def _risk(found: Found) -> tuple[Level, str] | None:
 
 def _calibrated(found: Found) -> tuple[Level, str] | None:
     result = found("risk_brier")
-    if result is None or result.null is None:
+    if result is None or result.parameters.get("skill_low") is None:
         return None
-    _, high = ends(result)
-    if high < result.null.mean:
+    if float(result.parameters["skill_low"]) > 0:
         return Level.GOOD, "The risk, read as a probability, beats the plain error rate (Brier score)."
     return (
         Level.WATCH,
@@ -261,9 +260,8 @@ def _full_probe(found: Found) -> tuple[Level, str] | None:
     share, low, high = _beyond(result, 1.0)
     if ends(result)[0] <= result.null.mean + 2 * result.null.std:
         return Level.POOR, "A linear probe is not better than chance."
-    return band(
-        low, high, 0.2, 0.6
-    ), f"A linear probe gets {_percent(result.value)} right, {_percent(share)} of the way from chance."
+    said = f"A linear probe gets {100 * result.value:.1f}% right, {_percent(share)} of the way from chance."
+    return band(low, high, 0.2, 0.6), said
 
 
 RULES: tuple[Rule, ...] = (
@@ -339,7 +337,7 @@ RULES: tuple[Rule, ...] = (
         "calibration",
         "risk",
         ("risk_brier",),
-        "good where the upper end of `risk_brier` is below the null's mean, else watch",
+        "good where the interval of the Brier skill (parameters of `risk_brier`) is above 0, else watch",
         _calibrated,
     ),
     Rule(

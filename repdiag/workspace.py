@@ -10,55 +10,22 @@ are missing a workspace is about the labeled rows alone, and `whole` about every
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar, cast
 
 import numpy as np
 
 from repdiag.config import ScoreConfig
+from repdiag.intermediates import Activation as Activation
+from repdiag.intermediates import Fold as Fold
+from repdiag.intermediates import Probe as Probe
+from repdiag.intermediates import Skip as Skip
 from repdiag.kernels import classes, kmeans, logistic, neighbors, resample, rows
 from repdiag.kernels.rows import Doubles
-from repdiag.types import BoolArray, DoubleArray, EmbeddingSet, FloatArray, IntArray, Need
+from repdiag.types import BoolArray, EmbeddingSet, FloatArray, IntArray, Need
 
 T = TypeVar("T")
-
-
-class Skip(Exception):
-    """Raised by a metric that cannot be computed on this workspace; becomes `Skipped(reason)`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Learn from `train` (row numbers of the reference part), answer for `test` (of the evaluated part)."""
-
-    train: IntArray
-    test: IntArray
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Out-of-fold answers of the linear probe for each evaluated row."""
-
-    probabilities: DoubleArray  # (N, K)
-    prediction: IntArray  # (N,)
-    correct: BoolArray  # (N,)
-    l2: float
-    validation: tuple[tuple[float, float], ...]  # (l2, validation accuracy) along the path
-
-
-@dataclass(frozen=True)
-class Activation:
-    """Which features fire, after L2 normalization (Q-Score's definitions, `science` section 1)."""
-
-    frequency: DoubleArray  # A_j in percent, over the reference rows (D,)
-    selected: BoolArray  # S (D,)
-    low: float  # the frequencies at the two percentiles
-    high: float
 
 
 class Workspace:

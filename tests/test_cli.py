@@ -25,7 +25,8 @@ DIGITS = FIXTURES / "digits"
 ENCODERS = FIXTURES / "encoders"
 SIMCLR = ENCODERS / "simclr.safetensors"
 FAST = ("--metrics", "probes,spectrum", "--no-map", "--quiet")
-FILES = {"report.html", "report.json", "metrics.csv", "classes.csv", "features.csv", "samples.csv"}
+TABLES = ("metrics", "classes", "pairs", "clusters", "features", "samples")
+FILES = {"report.html", "report.json", *(f"{name}.csv" for name in TABLES)}
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

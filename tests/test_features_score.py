@@ -14,13 +14,14 @@ import pytest
 from conftest import FIXTURES, blobs
 
 from repdiag.cli import main
+from repdiag.companions import columns
 from repdiag.config import ScoreConfig
 from repdiag.diagnosis import diagnose
 from repdiag.encoders import load_encoder
 from repdiag.errors import UsageError
 from repdiag.extraction import EmbedConfig
 from repdiag.metrics import Rows, all_metrics
-from repdiag.pipeline import Request, columns, make_plan, reports, run
+from repdiag.pipeline import Request, make_plan, reports, run
 from repdiag.report.layers import folders
 from repdiag.types import EmbeddingSet, Report
 from repdiag.workspace import Workspace
@@ -111,7 +112,7 @@ def test_one_report_of_several_layers_is_refused() -> None:
 def test_the_columns_of_a_layer_are_no_copy() -> None:
     encoder = load_encoder(str(SIMCLR), layer="layer1,layer2")
     whole = blobs(dim=48)
-    part = columns(whole, encoder.outputs[1])
+    part = columns(whole, encoder.outputs[1], encoder.outputs)
     assert part.features.shape == (240, 32)
     assert np.shares_memory(part.features, whole.features)
     assert part.views is not None

@@ -119,23 +119,28 @@ def test_declarations_are_complete(metric: Metric) -> None:
     assert len(metric.compute.__doc__) > 60
 
 
+def beside(kind: str) -> EmbeddingSet:
+    """An embedding set whose companions are of one kind only."""
+    found = whole()
+    return replace(found, companions=tuple(c for c in found.companions if c.kind == kind))
+
+
+LACKING = {
+    Need.LABELS: lambda: whole(labels=False),
+    Need.IMAGES: lambda: whole(views=False),
+    Need.NONNEGATIVE: lambda: whole(relu=False),
+    Need.HIERARCHY: lambda: blobs(companions=True),
+    Need.LAYERS: lambda: beside("checkpoint"),
+    Need.CHECKPOINTS: lambda: beside("layer"),
+}
+
+
 @pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.spec.name)
-@pytest.mark.parametrize(
-    ("need", "without"),
-    [
-        (Need.LABELS, {"labels": False}),
-        (Need.IMAGES, {"views": False}),
-        (Need.NONNEGATIVE, {"relu": False}),
-        (Need.HIERARCHY, {"hierarchy": False}),
-        (Need.LAYERS, {"companions": False}),
-        (Need.CHECKPOINTS, {"companions": False}),
-    ],
-    ids=["labels", "views", "relu", "hierarchy", "layers", "checkpoints"],
-)
+@pytest.mark.parametrize("need", Need, ids=lambda n: n.name.lower())
 def test_a_missing_need_is_skipped_with_its_reason_and_an_unneeded_one_is_not(
-    metric: Metric, need: Need, without: dict[str, bool]
+    metric: Metric, need: Need
 ) -> None:
-    found = run(metric, blobs(**({"hierarchy": True, "companions": True} | without)))  # type: ignore[arg-type]
+    found = run(metric, LACKING[need]())
     if need in metric.spec.needs or (need is Need.LABELS and Need.HIERARCHY in metric.spec.needs):
         assert isinstance(found, Skipped)
         assert len(found.reason) > 10

@@ -517,3 +517,19 @@ def test_rendering_loads_no_machine_learning() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_sample_without_a_label_is_neither_right_nor_wrong() -> None:
+    """Where no label tells, cards, the histogram and the map do not count a sample as misclassified."""
+    report = sample_report(300, 32)
+    columns = dict(report.samples.columns)
+    correct = np.array([bool(c) for c in columns["correct"]], dtype=object)
+    riskiest = np.argsort(-columns["risk"], kind="stable")
+    correct[riskiest[:40]] = None
+    columns["correct"] = correct
+    partly = dataclasses.replace(report, samples=Table(columns))
+    assert [card.correct for card in views.riskiest(partly)] == [None] * len(views.riskiest(partly))
+    assert 'class="wrong"' not in render(partly)
+    assert 'class="wrong"' in render(report)
+    codes = np.frombuffer(base64.b64decode(scatter.map_data(partly)["correct"]), "<u2")
+    assert (codes == scatter.MISSING).sum() == 40

@@ -22,8 +22,9 @@ from torch.utils.data import Dataset
 
 import repdiag
 from repdiag import risk, scores
+from repdiag.cautions import with_enough_labels
 from repdiag.config import ScoreConfig
-from repdiag.diagnosis import diagnose, with_enough_labels
+from repdiag.diagnosis import diagnose
 from repdiag.encoders import Preprocessing
 from repdiag.errors import DataError
 from repdiag.kernels import ranking

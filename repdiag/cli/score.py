@@ -126,8 +126,9 @@ def command(
 ) -> None:
     """Score an encoder on a data set: crowding, stability, features, Q-Score, risk, spectrum, probes.
 
-    Writes report.html, report.json, metrics.csv, classes.csv, features.csv and samples.csv to --out; of several
-    layers, to a folder each in --out, with layers.csv beside them.
+    Writes report.html, report.json and the tables metrics.csv, classes.csv, pairs.csv, clusters.csv, features.csv,
+    samples.csv (and kept_features.csv, where a subset was chosen) to --out; of several layers, to a folder each in
+    --out, with layers.csv beside them.
 
     Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
     """

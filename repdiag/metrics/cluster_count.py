@@ -142,7 +142,7 @@ def cluster_count_sweep(ws: Workspace) -> MetricResult:
         ),
         null(GAUSSIAN, np.max(chance, axis=0)),
         table=tuple(table),
-        parameters={"k": counts, "rows": len(x), "seeds": seeds, "null_draws": draws},
+        parameters={"k": counts, "samples": len(x), "seeds": seeds, "null_draws": draws},
         note=" ".join(filter(None, ["Do not choose k by stability alone.", left_out])),
     )
 

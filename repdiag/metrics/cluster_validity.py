@@ -149,7 +149,7 @@ def cluster_jaccard(ws: Workspace) -> MetricResult:
         parameters={
             "k": ws.n_clusters,
             "bootstraps": len(found),
-            "rows": min(len(ws), CAP),
+            "samples": min(len(ws), CAP),
             **{name: words.count(name) for name in dict.fromkeys(words)},
         },
         note=" ".join(notes) or None,

@@ -100,7 +100,7 @@ def _strength_result(ws: Workspace, least: bool) -> MetricResult:
         float(splits.mean()),
         interval(resample.mean_interval(splits), "t over splits", splits.size),
         null(GAUSSIAN, (known_mean(reduce(d)) for d in _chance_strengths(ws))),
-        parameters={"k": ws.n_clusters, "splits": splits.size, "rows": min(len(ws), CAP)},
+        parameters={"k": ws.n_clusters, "splits": splits.size, "samples": min(len(ws), CAP)},
         note="The interval covers how the rows are split and the seeds.",
     )
 

@@ -84,6 +84,13 @@ def numeric(table: Table, name: str) -> npt.NDArray[np.float64] | None:
     return None if values is None else np.asarray(values, dtype=np.float64)
 
 
+def judged(column: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which samples of the column `correct` are right and which are wrong: neither, where no label tells (None)."""
+    right = np.array([value is not None and bool(value) for value in column], dtype=np.bool_)
+    wrong = np.array([value is not None and not value for value in column], dtype=np.bool_)
+    return right, wrong
+
+
 def cell(value: Any) -> Any:
     """A table's cell as a plain Python value; NumPy scalars keep their shortest form (float32 0.1 is 0.1)."""
     if isinstance(value, np.float32):

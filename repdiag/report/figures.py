@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repdiag.report.columns import numeric
+from repdiag.report.columns import judged, numeric
 from repdiag.report.curves import compression, reliability, selective
 from repdiag.report.figure import Figure, complete, value_of
 from repdiag.report.numbers import is_missing, number
@@ -131,8 +131,8 @@ def q_score_histogram(report: Report) -> Figure | None:
     correct = report.samples.columns.get("correct")
     groups = [("main", "all images", known)]
     if correct is not None:
-        right = np.asarray(correct, dtype=bool)
-        groups = [("main", "classified correctly", known & right), ("other", "misclassified", known & ~right)]
+        right, wrong = judged(correct)
+        groups = [("main", "classified correctly", known & right), ("other", "misclassified", known & wrong)]
     curves = []
     for kind, title, rows in groups:
         if rows.any():

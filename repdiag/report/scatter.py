@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from repdiag.report.columns import numeric
+from repdiag.report.columns import judged, numeric
 from repdiag.report.palette import OKABE_ITO, class_colors
 from repdiag.report.text import clean, shortened
 from repdiag.types import Report
@@ -59,7 +59,8 @@ def map_data(report: Report) -> dict[str, Any] | None:
         **codes,
     }
     if "correct" in columns:
-        data["correct"] = _pack(np.asarray(columns["correct"][rows], dtype=bool))
+        right, wrong = judged(columns["correct"][rows])
+        data["correct"] = _pack(np.where(right, 1, np.where(wrong, 0, MISSING)))
     for name in ("risk", "q_score"):
         values = numeric(report.samples, name)
         if values is not None and np.isfinite(values[rows]).any():

@@ -166,7 +166,8 @@ def _card(report: Report, row: int, picture: bytes | None) -> Card:
         if key in columns
     )
     image = None if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
-    correct = bool(columns["correct"][row]) if "correct" in columns else None
+    told = columns["correct"][row] if "correct" in columns else None
+    correct = None if told is None else bool(told)
     identity = clean(str(columns["id"][row]))
     return Card(
         text(identity), shortened(identity, 30), image, named["label"], named["prediction"], correct, facts

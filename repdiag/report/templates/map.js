@@ -52,7 +52,7 @@
 
   function color(i) {
     if (mode === "class") return label[i] === MISSING ? blank() : data.colors[label[i]];
-    if (mode === "correct") return correct[i] ? (dark.matches ? "#56b4e9" : "#7db7dd") : (dark.matches ? "#ff9a52" : "#c2500a");
+    if (mode === "correct") return correct[i] === MISSING ? blank() : correct[i] ? (dark.matches ? "#56b4e9" : "#7db7dd") : (dark.matches ? "#ff9a52" : "#c2500a");
     if (mode === null || data[mode][i] === null) return blank();
     const [low, high] = limits[mode];
     return mix(high > low ? (data[mode][i] - low) / (high - low) : 0.5);
@@ -65,7 +65,7 @@
   // What matters is drawn last, on top: errors, and the high end of a scale.
   function order() {
     const rows = Array.from({ length: data.count }, (_, i) => i);
-    const rank = mode === "correct" ? (i) => 1 - correct[i]
+    const rank = mode === "correct" ? (i) => (correct[i] === MISSING ? -1 : 1 - correct[i])
       : mode === "risk" || mode === "q_score" ? (i) => (data[mode][i] === null ? -Infinity : data[mode][i])
         : () => 0;
     return rows.sort((a, b) => (visible(a) - visible(b)) || rank(a) - rank(b) || 0);
@@ -109,7 +109,7 @@
     const name = (codes) => (codes[i] === MISSING ? "none" : data.names[codes[i]]);
     const lines = [data.ids[i]];
     if (label) lines.push(`label: ${name(label)}`);
-    if (prediction) lines.push(`prediction: ${name(prediction)}${correct ? (correct[i] ? " (correct)" : " (wrong)") : ""}`);
+    if (prediction) lines.push(`prediction: ${name(prediction)}${correct && correct[i] !== MISSING ? (correct[i] ? " (correct)" : " (wrong)") : ""}`);
     if (data.risk) lines.push(`risk: ${data.risk[i] ?? "none"}`);
     if (data.q_score) lines.push(`Q-Score: ${data.q_score[i] ?? "none"}`);
     return lines;
@@ -193,6 +193,7 @@
       const sample = (value) => color(correct.findIndex((v) => v === value));
       if (correct.includes(0)) items.push(swatch(sample(0), "misclassified"));
       if (correct.includes(1)) items.push(swatch(sample(1), "classified correctly"));
+      if (correct.includes(MISSING)) items.push(swatch(blank(), "no label"));
     } else if (mode) {
       const [low, high] = limits[mode];
       for (const share of [0, 0.25, 0.5, 0.75, 1]) {
