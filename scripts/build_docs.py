@@ -61,8 +61,8 @@ def scores_page() -> Iterator[str]:
     yield "# Per-sample scores\n\n"
     yield (
         "High means trustworthy. Each becomes a column of samples.csv, and `score_comparison` tells how well it "
-        "ranks the samples that the linear probe gets wrong. The `risk` column rests on the label-free one that "
-        "did best on the other folds.\n"
+        "ranks the samples that the linear probe gets wrong. The `risk` column is learned from all label-free "
+        "ones together, or from the single best where that does better on the other folds.\n"
     )
     yield "\n| column | score | formula | source | status |\n|---|---|---|---|---|\n"
     for s in SCORES:
@@ -135,7 +135,10 @@ def verdicts_page() -> Iterator[str]:
     from repdiag import verdicts
     from repdiag.metrics import FAMILIES
 
-    yield "# Verdicts\n\n" + inspect.cleandoc(verdicts.__doc__ or "").partition("\n\n")[2].partition(" Adding a")[0]
+    yield (
+        "# Verdicts\n\n"
+        + inspect.cleandoc(verdicts.__doc__ or "").partition("\n\n")[2].partition(" Adding a")[0]
+    )
     yield "\n\n| family | rule | metrics | what it says |\n|---|---|---|---|\n"
     for rule in sorted(verdicts.RULES, key=lambda r: FAMILIES.index(r.family)):
         cells = (rule.family, rule.name, ", ".join(f"`{n}`" for n in rule.needs), rule.text)
