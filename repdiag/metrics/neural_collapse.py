@@ -123,8 +123,9 @@ def nc1(ws: Workspace) -> MetricResult:
 
     The direction in which centers differ *least* weighs most (1/eigenvalue), and there the noise of the centers, about
     Sigma_c / n_c, takes the place of their distances. So with few samples per class NC1 saturates: random labels give
-    a number of the order of N / D, the null, and weak encoders one near it. Read the cross-fitted `directional_cdnv`
-    beside it, and compare at equal N and K only. Skipped when D >= N - 1, where the centers explain anything.
+    about N / D where rows vary alike in all directions, more where they do not (the null), and weak encoders come near
+    it. Read the cross-fitted `directional_cdnv` beside it, and compare at equal N and K only. Skipped when D >= N - 1,
+    where the centers explain anything.
     `per_class`: tr(Sigma_c pinv(S_B)) / K. Interval: infinitesimal jackknife. O(NDK + K^2 D + K^3) time. Classes of
     no spread: 0.
     """
