@@ -244,7 +244,7 @@ def test_only_so_many_rows_are_paired_and_the_rest_is_said(monkeypatch: pytest.M
     whole = measure("same_class_auc", points(x, y))
     monkeypatch.setattr(same_class, "ROWS", 200)
     part = measure("same_class_auc", points(x, y))
-    assert (whole.parameters["rows"], part.parameters["rows"]) == (900, 200)
+    assert (whole.parameters["samples"], part.parameters["samples"]) == (900, 200)
     assert part.note == "Pairs of 200 of 900 samples, drawn class by class."
     assert part.value == pytest.approx(whole.value, abs=0.05)
     monkeypatch.setattr(same_class, "ROWS", 6)  # more classes than pairs of rows: some of the classes

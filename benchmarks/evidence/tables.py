@@ -14,6 +14,7 @@ from benchmarks.evidence import compression, crowding, ladder, qscore, stability
 from benchmarks.evidence.reading import Evidence, Page, flowed, read, table
 from benchmarks.evidence.study import OUT, STUDY, TINY_CLASSES
 
+README = "README.md"
 DOCS = ROOT / "docs" / "evidence"
 PAGES: dict[str, Callable[[Evidence], Page]] = {
     "quality_ladder": ladder.page,
@@ -24,11 +25,17 @@ PAGES: dict[str, Callable[[Evidence], Page]] = {
 }
 
 
-def index(evidence: Evidence, pages: Sequence[Page]) -> str:
-    """README.md: what was run, the pages, and what agrees with the papers."""
+def index(evidence: Evidence, pages: Sequence[Page], docs: Path) -> str:
+    """README.md: what was run, the pages (those that other scripts wrote, too), and what agrees with the papers."""
     counts = ", ".join(f"{len(evidence.of(images))} on {images.title}" for images in evidence.images)
     claims = [(claim, page) for page in pages for claim in page.claims]
     rows = [[f"[{page.title}]({page.file})", page.question] for page in pages]
+    for path in sorted(docs.glob("*.md")):
+        if path.stem not in PAGES and path.name != README:
+            heading, _, rest = path.read_text(encoding="utf-8").partition("\n")
+            rows.append(
+                [f"[{heading.lstrip('# ')}]({path.name})", " ".join(rest.strip().split("\n\n")[0].split())]
+            )
     said = "".join(
         f"- **{claim.paper}: {claim.found}.** {claim.said} {claim.sentence} ([{page.title.lower()}]({page.file}))\n"
         for claim, page in claims
@@ -47,6 +54,16 @@ stopped.{partly}
 ## Where it agrees with the papers
 
 {said}
+The words follow from rules. Crowding: *agrees* where more than three times as many metrics lean to more crowded as to
+less, *disagrees* where it is the other way round; a metric leans where it tells at least half of the pairs
+apart, three
+to one. Compression: *agrees* where the gain's interval is above 0 on more than half of the runs, and on three
+times as
+many as below; *disagrees* where it is below on as many as above. Q-Score: *agrees* where the interval of its AUROC
+reaches 0.62 on more than three quarters of the runs, *disagrees* where on fewer than one quarter. SC_std:
+*agrees* where rho
+with accuracy is told to be negative on every data set, *disagrees* where on none. All else is *mixed*.
+
 These encoders are small: four convolutions on 84x84 pixels, or CIFAR ResNets with 64 features. The papers measured
 ResNet-50s on ImageNet. What disagrees here is not thereby refuted there; it says what to expect of encoders
 like these.
@@ -72,7 +89,7 @@ def write(evidence: Evidence, docs: Path, only: str = "", printed: bool = False)
     made = {name: make(evidence) for name, make in PAGES.items() if only in name}
     texts = {page.file: page.text() for page in made.values()}
     if len(made) == len(PAGES):
-        texts["README.md"] = index(evidence, list(made.values()))
+        texts[README] = index(evidence, list(made.values()), docs)
     if printed:
         print("\n".join(texts.values()))
         return []

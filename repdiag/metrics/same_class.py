@@ -197,7 +197,7 @@ def _answer(
         influence_interval(value, influence, pairs.labels, k),
         null(PERMUTED, nulls),
         per_class=by_class if per_class else None,
-        parameters={"rows": len(pairs.rows), "classes": k, **parameters},
+        parameters={"samples": len(pairs.rows), "classes": k, **parameters},
         note=" ".join(filter(None, notes)) or None,
     )
 
