@@ -89,9 +89,13 @@ def _reading(measured: Sequence[Found]) -> str:
                 f"against {name} the middle features keep {abs(mean):.1f} points {word} on average (more accurate on "
                 f"{above} of {above + below + level} encoders and data sets, less on {below})"
             )
-    lost = [100 * (rows_of(f)[1.0]["accuracy"] - rows_of(f)[0.6]["accuracy"]) for f in measured]
-    mean_lost = sum(lost) / max(1, len(lost))
-    return f"With 40 % cut a probe loses {mean_lost:.1f} points on average; " + "; ".join(parts) + ".\n"
+    change = [100 * (rows_of(f)[0.6]["accuracy"] - rows_of(f)[1.0]["accuracy"]) for f in measured]
+    mean_change = sum(change) / max(1, len(change))
+    return (
+        f"With 40 % cut a probe's accuracy changes by {mean_change:+.1f} points on average; "
+        + "; ".join(parts)
+        + ".\n"
+    )
 
 
 def _table(measured: Sequence[Found], cut: float) -> str:

@@ -90,12 +90,12 @@ def page(evidence: Evidence) -> Page:
     body = [_how(), _pairs_table("Matched pairs", matched)]
     body += [
         "## Which is more crowded, by which measure\n",
-        _reading(evidence, matched, names, "matched pairs"),
+        _reading(evidence, matched, names),
     ]
     body += [_counts(evidence, matched, names)]
     if equal:
         body += ["## At equal probe accuracy\n", _equal_words(equal), _pairs_table("", equal)]
-        body += [_reading(evidence, equal, names, "pairs of equal accuracy"), _counts(evidence, equal, names)]
+        body += [_reading(evidence, equal, names), _counts(evidence, equal, names)]
     body += ["## By how much\n", *(_values(evidence, pair, names) for pair in matched)]
     return Page(
         "supervised_vs_ssl.md",
@@ -162,48 +162,69 @@ def _pairs_table(title: str, pairs: Sequence[Beside]) -> str:
     return (f"## {title}\n\n" if title else "") + table(heads, rows, left=3)
 
 
-def _tally(pairs: Sequence[Beside], name: str, declared: Declared, relative: bool) -> dict[str, int]:
+def _tally(
+    pairs: Sequence[Beside], name: str, declared: Declared, relative: bool = False
+) -> tuple[int, int, int]:
+    """How many pairs are more crowded, less crowded, and not told apart."""
     words = [word(p.share(name) if relative else p.gap(name), declared) for p in pairs]
-    return {w: words.count(w) for w in ("more crowded", "less crowded", "not told apart")}  # type: ignore[arg-type]
+    return words.count("more crowded"), words.count("less crowded"), words.count("not told apart")
+
+
+def _by_images(pairs: Sequence[Beside]) -> dict[str, list[Beside]]:
+    found: dict[str, list[Beside]] = {}
+    for pair in pairs:
+        found.setdefault(pair.images.title, []).append(pair)
+    return found
 
 
 def _counts(evidence: Evidence, pairs: Sequence[Beside], names: Sequence[str]) -> str:
-    heads = ["metric", "better", "more crowded", "less crowded", "not told apart"]
-    heads += [f"relative to null: {w}" for w in ("more", "less", "not told apart")]
+    sets = _by_images(pairs)
+    heads = [
+        "metric",
+        "better",
+        *(f"{title} ({len(some)})" for title, some in sets.items()),
+        "all, relative to null",
+    ]
     rows = []
     for name in names:
         declared = evidence.declared[name]
         if declared.sign:
-            plain, scaled = (_tally(pairs, name, declared, relative) for relative in (False, True))
-            rows.append([f"`{name}`", declared.direction, *plain.values(), *scaled.values()])
-    return f"How many of the {len(pairs)} pairs have self-supervised features that are ...\n\n" + table(
-        heads, rows, left=2
+            cells = [_tally(some, name, declared) for some in sets.values()]
+            cells.append(_tally(pairs, name, declared, relative=True))
+            rows.append([f"`{name}`", declared.direction, *(" : ".join(map(str, cell)) for cell in cells)])
+    return (
+        "Pairs whose features without labels are more crowded : less crowded : not told apart, by data set, and over "
+        "all of them relative to the null.\n\n" + table(heads, rows, left=2)
     )
 
 
 def _leaning(evidence: Evidence, pairs: Sequence[Beside], names: Sequence[str]) -> dict[str, list[str]]:
-    """Metrics by what they say of most pairs that they tell apart (three quarters of them at least)."""
+    """Metrics by what they say of the pairs that they tell apart (half of all at least): three to one, or divided."""
     found: dict[str, list[str]] = {"more crowded": [], "less crowded": [], "divided": []}
     for name in names:
         declared = evidence.declared[name]
-        if not declared.sign:
-            continue
-        count = _tally(pairs, name, declared, False)
-        more, less = count["more crowded"], count["less crowded"]
-        if more + less < max(1, len(pairs) / 2):
-            continue
-        kind = "more crowded" if more >= 3 * less else "less crowded" if less >= 3 * more else "divided"
-        found[kind].append(f"`{name}` ({more}:{less})")
+        more, less, _ = _tally(pairs, name, declared)
+        if declared.sign and more + less >= max(1, len(pairs) / 2):
+            kind = "more crowded" if more >= 3 * less else "less crowded" if less >= 3 * more else "divided"
+            found[kind].append(f"`{name}` ({more}:{less})")
     return found
 
 
-def _reading(evidence: Evidence, pairs: Sequence[Beside], names: Sequence[str], what: str) -> str:
-    found = _leaning(evidence, pairs, names)
+def _reading(evidence: Evidence, pairs: Sequence[Beside], names: Sequence[str]) -> str:
+    parts = []
+    for title, some in _by_images(pairs).items():
+        found = _leaning(evidence, some, names)
+        parts.append(
+            f"- {title}, pairs: {len(some)}. Without labels *more* crowded by "
+            f"{listed(found['more crowded'], 'no metric')}; "
+            f"*less* crowded by {listed(found['less crowded'], 'no metric')}; divided: {listed(found['divided'])}."
+        )
     return (
-        f"Over the {len(pairs)} {what} (more : less crowded without labels, as far as intervals tell): the features "
-        f"without labels are mostly *more* crowded by {listed(found['more crowded'], 'no metric')}; mostly *less* "
-        f"crowded by {listed(found['less crowded'], 'no metric')}; divided are {listed(found['divided'])}. Metrics "
-        "that tell fewer than half of the pairs apart are left out here.\n"
+        "In brackets the pairs that a metric finds more : less crowded without labels. A metric stands "
+        "here where it tells "
+        "at least half of the pairs apart, and leans where it does so three to one.\n\n"
+        + "\n".join(parts)
+        + "\n"
     )
 
 
@@ -242,19 +263,19 @@ def _claims(
 ) -> tuple[Claim, ...]:
     if not matched:
         return ()
-    found, near = _leaning(evidence, matched, names), _leaning(evidence, equal, names)
-    more, less = len(found["more crowded"]), len(found["less crowded"])
-    verdict: Literal["agrees", "disagrees", "mixed"] = (
-        "agrees" if more > 3 * less else "disagrees" if less > 3 * more else "mixed"
-    )
+    words, parts = [], []
+    for pairs, what in ((matched, "matched pairs"), (equal, "pairs of equal probe accuracy")):
+        for title, some in _by_images(pairs).items():
+            more, less, divided = (len(names) for names in _leaning(evidence, some, names).values())
+            if pairs is matched:
+                words.append(
+                    "agrees" if more > less + divided else "disagrees" if less > more + divided else "mixed"
+                )
+            parts.append(f"{title}, {len(some)} {what}: {more}, {less}, {divided}")
+    verdict: Literal["agrees", "disagrees", "mixed"] = words[0] if len(set(words)) == 1 else "mixed"  # type: ignore[assignment]
     sentence = (
-        f"Of the metrics that tell at least half of {len(matched)} matched pairs apart, {more} find the features "
-        f"without labels mostly more crowded, {less} mostly less, {len(found['divided'])} are divided."
+        f"Metrics that find the features without labels more crowded, less crowded, and divided ones: "
+        f"{'; '.join(parts)}."
     )
-    if equal:
-        sentence += (
-            f" At equal probe accuracy ({len(equal)} pairs) they are {len(near['more crowded'])}, "
-            f"{len(near['less crowded'])} and {len(near['divided'])}."
-        )
     said = "Features of different classes are less clearly separated after self-supervised training."
     return (Claim("Crowding (Song et al.)", said, verdict, sentence),)

@@ -18,6 +18,7 @@ from benchmarks.evidence.reading import (
     percent,
     table,
 )
+from repdiag.scores import SCORES
 
 PROBE, Q = "linear_probe_accuracy", "q_score"
 QUESTION = (
@@ -91,7 +92,8 @@ def _q_table(runs: Sequence[Found]) -> str:
         cells: list[object] = [f.encoder.title, f.run.images.title, f.report["dataset"]["features"]]
         cells += [percent(accuracy), percent(f.value("qscore_empty_rate"))]
         if q is None or accuracy is None:
-            cells += ["undefined", "-", "-", "-", "-"]
+            signed = "signed" in f.skipped.get("qscore_auroc", "")
+            cells += ["out of scope" if signed else "undefined", "-", "-", "-", "-"]
         else:
             cells += [fixed_span(q["auroc"]), fixed_span(q["auprc_correct"]), fixed(accuracy)]
             cells += [fixed_span(q["auprc_error"]), fixed(1 - accuracy)]
@@ -131,7 +133,8 @@ def _correlation(judged: Sequence[tuple[Found, Sequence[float]]]) -> str:
 
 
 def _names(runs: Iterable[Found]) -> dict[str, str]:
-    return {name: row["title"] for f in runs for name, row in scores_of(f).items()}
+    titles = {name: row["title"] for f in runs for name, row in scores_of(f).items()}
+    return {score.name: titles[score.name] for score in SCORES if score.name in titles}
 
 
 def _against_table(runs: Sequence[Found]) -> str:

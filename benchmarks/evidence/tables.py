@@ -54,15 +54,14 @@ stopped.{partly}
 ## Where it agrees with the papers
 
 {said}
-The words follow from rules. Crowding: *agrees* where more than three times as many metrics lean to more crowded as to
-less, *disagrees* where it is the other way round; a metric leans where it tells at least half of the pairs
-apart, three
-to one. Compression: *agrees* where the gain's interval is above 0 on more than half of the runs, and on three
-times as
-many as below; *disagrees* where it is below on as many as above. Q-Score: *agrees* where the interval of its AUROC
-reaches 0.62 on more than three quarters of the runs, *disagrees* where on fewer than one quarter. SC_std:
-*agrees* where rho
-with accuracy is told to be negative on every data set, *disagrees* where on none. All else is *mixed*.
+The words follow from rules. Crowding: *agrees* where, on every data set, more metrics lean to more crowded than lean
+to less or are divided; *disagrees* where on every one more lean to less. Compression: *agrees* where the
+gain's interval
+is above 0 on more than half of the runs, and on three times as many as below; *disagrees* where it is below on
+as many
+as above. Q-Score: *agrees* where the interval of its AUROC reaches 0.62 on more than three quarters of the runs,
+*disagrees* where on fewer than one quarter. SC_std: *agrees* where rho with accuracy is told to be negative on every
+data set, *disagrees* where on none. All else is *mixed*.
 
 These encoders are small: four convolutions on 84x84 pixels, or CIFAR ResNets with 64 features. The papers measured
 ResNet-50s on ImageNet. What disagrees here is not thereby refuted there; it says what to expect of encoders
