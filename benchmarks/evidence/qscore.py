@@ -121,7 +121,7 @@ def _q_reading(runs: Sequence[Found]) -> str:
 
 def _correlation(judged: Sequence[tuple[Found, Sequence[float]]]) -> str:
     known = [(f, a) for f, a in judged if PROBE in f.answers]
-    rank = spearman([f.answers[PROBE] for f, _ in known], [Answer(*a) for _, a in known])
+    rank = spearman([f.answers[PROBE] for f, _ in known], [Answer(a[0], a[1], a[2]) for _, a in known])
     if rank is None:
         return "They are too few to relate AUROC to accuracy."
     said = "grows with" if rank.sign > 0 else "falls with" if rank.sign < 0 else "has no clear relation to"

@@ -75,11 +75,11 @@ def _orders(n: int) -> np.ndarray:
 
 def _centered(values: np.ndarray) -> np.ndarray:
     ranks = rankdata(values, axis=1)
-    return ranks - ranks.mean(1, keepdims=True)
+    return np.asarray(ranks - ranks.mean(1, keepdims=True))
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Spearman's rho of each row, NaN where a row is constant."""
     a, b = _centered(x), _centered(y)
     size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return np.divide((a * b).sum(1), size, out=np.full(len(a), np.nan), where=size > 0)
+    return np.asarray(np.divide((a * b).sum(1), size, out=np.full(len(a), np.nan), where=size > 0))
