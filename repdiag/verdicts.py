@@ -1,9 +1,10 @@
 """What the numbers say in plain words: one verdict per family, from stated rules and nothing else.
 
-All limits are conventions of ours, held against the encoders of docs/evidence; no paper states them. A rule looks at
+All limits are conventions of ours, held against real encoders in docs/evidence; no paper states them. A rule looks at
 an interval, never at a bare value: *good* when the whole interval lies beyond the upper limit, *poor* when all of it
-lies below the lower one, *undetermined* when it reaches across both, *watch* otherwise. A family is as good as its
-worst decided finding. Adding a rule is one entry of RULES; docs/reference/verdicts.md is written from them.
+lies below the lower one, *undetermined* when it reaches across both, or from chance past the lower one, *watch*
+otherwise. A family is as good as its worst decided finding. Adding a rule is one entry of RULES;
+docs/reference/verdicts.md is written from them.
 """
 
 from __future__ import annotations
@@ -81,13 +82,13 @@ def ends(result: MetricResult) -> tuple[float, float]:
     return (result.interval.low, result.interval.high) if result.interval else (result.value, result.value)
 
 
-def band(low: float, high: float, poor: float, good: float) -> Level:
-    """The level of an interval of an effect, higher being better."""
+def band(low: float, high: float, poor: float, good: float, chance: float = 0.0) -> Level:
+    """The level of an interval of an effect, higher being better; `chance` is no effect at all."""
     if low >= good:
         return Level.GOOD
     if high < poor:
         return Level.POOR
-    return Level.UNDETERMINED if low < poor and high >= good else Level.WATCH
+    return Level.UNDETERMINED if low <= chance or (low < poor and high >= good) else Level.WATCH
 
 
 def _beyond(result: MetricResult, best: float) -> tuple[float, float, float]:
@@ -164,6 +165,11 @@ def _clusters_are_classes(found: Found) -> tuple[Level, str] | None:
     low, high = ends(result)
     chance = result.null.mean + 2 * result.null.std
     if high <= chance:
+        if chance > 0.1:
+            return (
+                Level.UNDETERMINED,
+                f"So few samples reach an ARI of {chance:.2f} with the classes by chance.",
+            )
         return (
             Level.POOR,
             "However stable, the clusters have nothing to do with the classes (ARI as by chance).",
@@ -246,11 +252,11 @@ def _rank(found: Found) -> tuple[Level, str] | None:
     if result is None:
         return None
     most = min(float(result.parameters["samples"]), float(result.parameters["features"]))
+    said = f"{_percent(result.value / most)} of {most:.0f} possible dimensions are in use (RankMe {result.value:.1f})."
+    if most < 10:
+        return Level.UNDETERMINED, f"Only {most:.0f} dimensions are possible: too few to speak of collapse."
     low, high = (end / most for end in ends(result))
-    return (
-        band(low, high, 0.05, 0.25),
-        f"{_percent(result.value / most)} of {most:.0f} possible dimensions are in use (RankMe {result.value:.1f}).",
-    )
+    return Level.POOR if result.value < 2 else band(low, high, 0.05, 0.25), said
 
 
 def _full_probe(found: Found) -> tuple[Level, str] | None:
@@ -258,9 +264,9 @@ def _full_probe(found: Found) -> tuple[Level, str] | None:
     if result is None or result.null is None:
         return None
     share, low, high = _beyond(result, 1.0)
-    if ends(result)[0] <= result.null.mean + 2 * result.null.std:
-        return Level.POOR, "A linear probe is not better than chance."
     said = f"A linear probe gets {100 * result.value:.1f}% right, {_percent(share)} of the way from chance."
+    if low <= 0:
+        said = f"A linear probe gets {100 * result.value:.1f}% right, not told from chance."
     return band(low, high, 0.2, 0.6), said
 
 
@@ -269,8 +275,7 @@ RULES: tuple[Rule, ...] = (
         "probe",
         "probes",
         ("linear_probe_accuracy",),
-        "(accuracy - null) / (1 - null): good from 0.6, poor below 0.2 or where the interval reaches the null's "
-        "mean + 2 std",
+        "(accuracy - null) / (1 - null): good from 0.6, poor below 0.2",
         _full_probe,
     ),
     Rule(
@@ -304,8 +309,8 @@ RULES: tuple[Rule, ...] = (
         "clusters are classes",
         "stability",
         ("label_ari",),
-        "poor where the upper end of `label_ari` is within the null's mean + 2 std, good where its lower end is "
-        "above 0.5, else watch",
+        "poor where the upper end of `label_ari` is within the null's mean + 2 std (undetermined where that is above "
+        "0.1), good where its lower end is above 0.5, else watch",
         _clusters_are_classes,
     ),
     _way(
@@ -330,7 +335,7 @@ RULES: tuple[Rule, ...] = (
         "risk",
         "risk",
         ("risk_auroc",),
-        "poor where the interval of `risk_auroc` reaches 0.5 or stays below 0.6, good from 0.75",
+        "interval of `risk_auroc`: good from 0.75, poor below 0.6; chance is 0.5",
         _risk,
     ),
     Rule(
@@ -352,7 +357,8 @@ RULES: tuple[Rule, ...] = (
         "rank",
         "spectrum",
         ("rankme",),
-        "RankMe / min(N, D): good from 0.25, poor below 0.05 (dimensional collapse)",
+        "RankMe / min(N, D): good from 0.25, poor below 0.05 or below 2 dimensions (collapse); undetermined where "
+        "fewer than 10 dimensions are possible",
         _rank,
     ),
 )

@@ -50,6 +50,8 @@ def level_of(family: str, *found: Measurement) -> Level:
         (0.1, 0.19, Level.POOR),
         (0.1, 0.2, Level.WATCH),
         (0.1, 0.6, Level.UNDETERMINED),
+        (0.0, 0.3, Level.UNDETERMINED),  # from chance past the lower limit
+        (-0.1, 0.1, Level.POOR),
     ],
 )
 def test_a_band_needs_the_whole_interval_on_one_side(low: float, high: float, level: Level) -> None:
@@ -62,7 +64,8 @@ def test_a_band_needs_the_whole_interval_on_one_side(low: float, high: float, le
         (0.90, 0.88, 0.92, Level.GOOD),
         (0.40, 0.38, 0.42, Level.WATCH),
         (0.12, 0.11, 0.13, Level.POOR),  # above chance, but hardly
-        (0.40, 0.05, 0.80, Level.POOR),  # the interval holds chance
+        (0.12, 0.05, 0.19, Level.POOR),  # the interval holds chance, and nothing that would be more than poor
+        (0.30, 0.05, 0.55, Level.UNDETERMINED),  # the interval holds chance, and more than that
         (0.50, 0.15, 0.95, Level.UNDETERMINED),
     ],
 )
@@ -94,6 +97,8 @@ def test_stable_clusters_that_are_not_the_classes_are_poor() -> None:
     assert level_of("stability", stable) is Level.GOOD
     assert level_of("stability", stable, right) is Level.GOOD
     assert level_of("stability", stable, wrong) is Level.POOR
+    few = measured("label_ari", 0.1, null=(0.0, 0.2))  # so few samples that nothing could be told
+    assert level_of("stability", few) is Level.UNDETERMINED
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,13 @@ def test_a_collapsed_space_is_poor_and_a_wide_one_good() -> None:
     size = {"samples": 1000, "features": 512}
     assert level_of("spectrum", measured("rankme", 5.0, 4.5, 5.5, parameters=size)) is Level.POOR
     assert level_of("spectrum", measured("rankme", 300.0, 290.0, 310.0, parameters=size)) is Level.GOOD
+    assert (
+        level_of("spectrum", measured("rankme", 1.0, 1.0, 1.0, parameters={"samples": 99, "features": 16}))
+        is Level.POOR
+    )
+    assert level_of(
+        "spectrum", measured("rankme", 5.0, 4.9, 5.1, parameters={"samples": 6, "features": 8})
+    ) is (Level.UNDETERMINED)
     few = {"samples": 20, "features": 512}
     assert level_of("spectrum", measured("rankme", 10.0, 9.0, 11.0, parameters=few)) is Level.GOOD
 

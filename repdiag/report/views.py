@@ -97,7 +97,7 @@ def metric(measurement: Measurement) -> Metric:
         null_name=null_name,
         null_words=null_words,
         strip=svg.strip(spec, outcome),
-        note=None if outcome.note is None else text(outcome.note),
+        note=None if outcome.note is None else text(outcome.note).replace("`", ""),
         parameters=tuple(flat(outcome.parameters)),
         table=grid(outcome.table) if outcome.table else None,
     )
