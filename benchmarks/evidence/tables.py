@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.catalog import ROOT
-from benchmarks.evidence import compression, crowding, ladder, qscore, stability
+from benchmarks.evidence import compression, crowding, ladder, levels, qscore, stability
 from benchmarks.evidence.reading import Evidence, Page, flowed, read, table
 from benchmarks.evidence.study import OUT, STUDY, TINY_CLASSES
 
@@ -22,6 +22,7 @@ PAGES: dict[str, Callable[[Evidence], Page]] = {
     "compression": compression.page,
     "qscore": qscore.page,
     "stability": stability.page,
+    "verdicts": levels.page,
 }
 
 
