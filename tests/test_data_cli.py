@@ -77,7 +77,7 @@ def test_what_is_wrong_is_said_in_one_sentence(cli: Run, tmp_path: Path) -> None
 def test_every_keyword_of_open_source_is_an_option() -> None:
     options = DataOptions(
         root="r", path_column="p", label_column="l", eval_split="e", train_split="t", hierarchy="h",
-        hierarchy_columns="a, b", level=Level.coarse, class_names="n", trust_listing=True,
+        hierarchy_columns="a, b", level=Level.coarse, class_names="n", trust_listing=True, class_depth=2,
     )  # fmt: skip
     found = options.keywords(Path("cache"))
     assert set(found) == set(inspect.signature(open_source).parameters) - {"path", "labeled"}
