@@ -198,7 +198,7 @@ def stretched(data: EmbeddingSet) -> EmbeddingSet:
 
 
 def test_without_l2_exactly_the_metrics_that_say_so_see_the_lengths() -> None:
-    data = blobs()
+    data = blobs(hierarchy=True, companions=True)
     one, other = (
         diagnose(each, replace(QUICK, l2=False), draw_map=False) for each in (data, stretched(data))
     )
@@ -213,7 +213,8 @@ def test_without_l2_exactly_the_metrics_that_say_so_see_the_lengths() -> None:
             assert after[name] == pytest.approx(before[name], rel=1e-4, abs=1e-6), name
             assert "unit length" in (result.note or "")
         elif rows is Rows.GIVEN:
-            assert after[name] != pytest.approx(before[name], rel=1e-4), name
+            moved = after[name] != pytest.approx(before[name], rel=1e-4)
+            assert moved or other.value(name).table != result.table, name  # a subset is chosen in steps
 
 
 def test_by_default_lengths_matter_to_nobody_and_nothing_is_said_of_rows() -> None:
