@@ -133,6 +133,21 @@ def test_principal_components_find_a_plane_that_no_feature_shows() -> None:
     assert row["gain_over_pca_high"] < 0
 
 
+def test_with_all_principal_components_the_probe_is_the_full_one() -> None:
+    """Each feature twice: four fifths of the number hold the whole rank, and nothing may be lost or blown up."""
+    base = blobs(n=300, dim=24, k=5)
+    twice = replace(base, features=np.hstack([base.features, base.features]), views=None)
+    found = _curves.curves(Workspace(twice, CONFIG))
+    assert found.pca_sizes[0.8] == 24
+    assert np.mean(found.correct["pca", 0.8] == found.full) > 0.98
+    # With as many features as training rows the last components are noise of the sample.
+    rng = np.random.default_rng(2)
+    y = np.arange(400) % 4
+    x = rng.normal(size=(4, 300))[y] * 0.5 + rng.normal(size=(400, 300)) * np.linspace(2, 0.05, 300)
+    wide = _curves.curves(Workspace(points(x, y), CONFIG))
+    assert wide.correct["pca", 0.8].mean() > wide.full.mean() - 0.05
+
+
 def test_signed_features_are_ordered_by_the_adapted_rule_and_said_so() -> None:
     found = measure("compression", Workspace(blobs(relu=False), CONFIG))
     assert found.parameters["rule"] == "adapted"

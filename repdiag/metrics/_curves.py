@@ -83,10 +83,15 @@ def _curves(ws: Workspace) -> Curves:
     y = np.searchsorted(known, ws.reference_labels[train])
     x, held, truth = ws.reference_space[train], ws.space[test], np.searchsorted(known, ws.labels[test])
 
-    def fit(a: Floats, b: Floats, start: logistic.LinearModel | None) -> tuple[logistic.LinearModel, Doubles]:
+    def fit(
+        a: Floats, b: Floats, start: logistic.LinearModel | None, as_they_are: bool = False
+    ) -> tuple[logistic.LinearModel, Doubles]:
+        d = a.shape[1]
+        standard = (np.zeros(d, np.float32), np.ones(d, np.float32)) if as_they_are else None
         model = logistic.fit(
-            a, y, known.size, l2, start=start, iterations=ITERATIONS[start is not None], device=ws.device
-        )
+            a, y, known.size, l2,
+            start=start, iterations=ITERATIONS[start is not None], device=ws.device, standard=standard,
+        )  # fmt: skip
         return model, np.asarray(model.logits(b).argmax(1) == truth, np.float64)
 
     chosen = shares(ws.dim, known.size)
@@ -100,14 +105,19 @@ def _curves(ws: Workspace) -> Curves:
             model = _restricted(model, np.flatnonzero(np.isin(columns, smaller)))
             columns = smaller
             model, correct[name, kept] = fit(x[:, columns], held[:, columns], model)
+    # Components of the standardized features, not standardized again: that would blow up the noise of the last ones.
+    x, held = (x - whole.mean) / whole.scale, (held - whole.mean) / whole.scale
     axes = _principal(x, sizes[chosen[0]])
     a, b = x @ axes, held @ axes
-    scale = np.maximum(a.std(0, dtype=np.float64), 1e-12).astype(np.float32)
-    weight = (axes.T @ (whole.weight / whole.scale[:, None])) * scale[:, None]
-    model = logistic.LinearModel(weight, whole.bias, a.mean(0), scale)
+    width = axes.shape[1]
+    model = logistic.LinearModel(
+        axes.T @ whole.weight, whole.bias, np.zeros(width, np.float32), np.ones(width, np.float32)
+    )
     for kept in chosen:
-        d = min(sizes[kept], axes.shape[1])
-        model, correct["pca", kept] = fit(a[:, :d], b[:, :d], _restricted(model, np.arange(d)))
+        d = min(sizes[kept], width)
+        model, correct["pca", kept] = fit(
+            a[:, :d], b[:, :d], _restricted(model, np.arange(d)), as_they_are=True
+        )
     ranks = {kept: min(size, axes.shape[1]) for kept, size in sizes.items()}
     return Curves(correct, sizes, ranks, train, test, int(known.size), l2)
 

@@ -83,8 +83,8 @@ def compression(ws: Workspace) -> MetricResult:
     Source: Kalibhat et al., Fig. 2 (P); the path between its points is ours, and so are variance and PCA (O). For
     signed features, and where no feature is discriminative by the paper's rule, frequencies are those of the adapted
     rule (`rule` in the parameters). Skipped where no feature stands out by that rule either.
-    Principal components are standardized like all features, so that the noisy ones weigh as much as others: with few
-    training rows and a weak L2, PCA at large shares can be far worse than at small ones.
+    Principal components are those of the standardized features, and not standardized again (their last ones are noise,
+    which that would blow up): with all of them the probe would be the full one.
     Where `gain` does not differ from 0, activation frequency says nothing about which features matter: random ones
     do as well. Invariant to scale and order of samples; random sets depend on the order of features.
     Cost: about 20 probe fits' worth (each set starts from the weights of the one before) + O(min(n, D)^3).
