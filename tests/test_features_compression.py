@@ -140,12 +140,16 @@ def test_with_all_principal_components_the_probe_is_the_full_one() -> None:
     found = _curves.curves(Workspace(twice, CONFIG))
     assert found.pca_sizes[0.8] == 24
     assert np.mean(found.correct["pca", 0.8] == found.full) > 0.98
-    # With as many features as training rows the last components are noise of the sample.
+    # Classes in three directions of a space whose last components are noise of the sample (320 rows, 320 features).
     rng = np.random.default_rng(2)
     y = np.arange(400) % 4
-    x = rng.normal(size=(4, 300))[y] * 0.5 + rng.normal(size=(400, 300)) * np.linspace(2, 0.05, 300)
-    wide = _curves.curves(Workspace(points(x, y), CONFIG))
-    assert wide.correct["pca", 0.8].mean() > wide.full.mean() - 0.05
+    z = rng.normal(size=(400, 320)) / np.arange(1, 321) ** 2
+    z[:, :3] += rng.normal(size=(4, 3))[y]
+    turned = z @ np.linalg.qr(rng.normal(size=(320, 320)))[0].T
+    wide = _curves.curves(Workspace(points(turned, y), CONFIG))
+    assert wide.full.mean() > 0.9
+    for kept in (0.8, 0.2):
+        assert wide.correct["pca", kept].mean() > wide.full.mean() - 0.02
 
 
 def test_signed_features_are_ordered_by_the_adapted_rule_and_said_so() -> None:
