@@ -68,13 +68,8 @@ def class_rows(ws: Workspace, found: list[Measurement], samples: Columns, risk: 
     if "correct" in samples:
         out["accuracy"] = class_means(ws, samples["correct"].astype(np.float64))
         out["most_confused_with"] = _confused(ws, names)
-    try:
+    with contextlib.suppress(Skip):
         out |= class_columns(ws)
-        filled = np.where(np.isfinite(ws.geometry.distance), ws.geometry.distance, np.inf)
-        nearest = names[filled.argmin(1)]
-        out["nearest_class"] = np.where(np.isfinite(filled.min(1)), nearest, "")
-    except Skip:
-        pass
     for m in found:
         if (
             m.spec.name == "knn_purity"

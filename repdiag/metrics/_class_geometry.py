@@ -152,17 +152,18 @@ def _replicates(ws: Workspace, given: bool) -> tuple[dict[str, Doubles], dict[st
     `given`: of rows as they were given, where they are kept so (`Workspace.space`).
     """
     given = given and ws.space is not ws.x
-    x = ws.raw if given else ws.x
-    squares = rows.norms(x) ** 2
-
-    def of(labels: IntArray, draws: resample.Counts | None = None) -> Iterable[ClassGeometry]:
-        return classes.geometries(x, squares, labels, ws.k, draws)
 
     def reduced(geometries: Iterable[ClassGeometry]) -> dict[str, Doubles]:
         found = np.array([[reduce(g) for reduce in REDUCTIONS.values()] for g in geometries])
         return dict(zip(REDUCTIONS, found.reshape(-1, len(REDUCTIONS)).T, strict=True))
 
     def compute() -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+        x = ws.raw if given else ws.x
+        squares = rows.norms(x) ** 2
+
+        def of(labels: IntArray, draws: resample.Counts | None = None) -> Iterable[ClassGeometry]:
+            return classes.geometries(x, squares, labels, ws.k, draws)
+
         work = 4.0 * len(ws) * ws.dim + ws.k**2 * ws.dim
         nulls = (g for p in some_permuted(ws, work) for g in of(ws.labels[p]))
         draws = [] if values_only(ws) else of(ws.labels, ws.draws[: n_draws(ws)])

@@ -14,9 +14,14 @@ from repdiag.types import IntArray
 from repdiag.workspace import Skip, Workspace
 
 
+def _others(g: ClassGeometry) -> Doubles:
+    """Distances between class centers (K, K), infinite where there is no other class."""
+    return np.where(np.isfinite(g.distance), g.distance, np.inf)
+
+
 def nearest_distance(g: ClassGeometry) -> Doubles:
     """Distance of each class center to the nearest other one (K,); NaN where there is none."""
-    filled = np.where(np.isfinite(g.distance), g.distance, np.inf).min(1)
+    filled = _others(g).min(1)
     return np.where(np.isfinite(filled), filled, np.nan)
 
 
@@ -25,15 +30,17 @@ def center_errors(ws: Workspace) -> Doubles:
     return np.asarray(nearest_centers(ws) != ws.labels, np.float64)
 
 
-def class_columns(ws: Workspace) -> dict[str, Doubles]:
+def class_columns(ws: Workspace) -> dict[str, npt.NDArray[np.generic]]:
     """Per-class crowding facts for the class table, each (K,); NaN for a class of fewer than two samples.
 
-    `cdnv_nearest` and `directional_cdnv_nearest` are those of the class and its nearest other class,
-    `same_class_cosine` the mean cosine of two different samples of the class: (n ||mu||^2 - mean ||x||^2) / (n - 1)
-    of unit rows.
+    `nearest_class` is the name of the class whose center lies nearest ("" where there is none), `cdnv_nearest` and
+    `directional_cdnv_nearest` are those of the class and it, `same_class_cosine` the mean cosine of two different
+    samples of the class: (n ||mu||^2 - mean ||x||^2) / (n - 1) of unit rows.
     """
     g = ws.geometry
-    nearest, known = _nearest_class(g), np.isfinite(nearest_distance(g))
+    distance = nearest_distance(g)
+    nearest, known = _others(g).argmin(1), np.isfinite(distance)
+    names = np.asarray(ws.class_names, dtype=np.str_)
     square = g.variance + g.center_square  # mean ||x||^2
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = (g.size * g.center_square - square) / (g.size - 1)
@@ -41,16 +48,12 @@ def class_columns(ws: Workspace) -> dict[str, Doubles]:
     return {
         "intra_class_variance": g.variance,
         "same_class_cosine": cosine,
-        "nearest_distance": nearest_distance(g),
+        "nearest_distance": distance,
         "cdnv_nearest": np.where(known, _pair_cdnv(ws.space_geometry, own, nearest), np.nan),
         "directional_cdnv_nearest": np.where(known, pair_values(ws)[0][own, nearest], np.nan),
         "nearest_center_error": class_means(ws, center_errors(ws)),
+        "nearest_class": np.where(known, names[nearest], ""),
     }
-
-
-def _nearest_class(g: ClassGeometry) -> IntArray:
-    """The class whose center is nearest to each class's (K,); 0 where there is none."""
-    return np.asarray(np.where(np.isfinite(g.distance), g.distance, np.inf).argmin(1), np.int64)
 
 
 def _pair_cdnv(g: ClassGeometry, a: IntArray, b: IntArray) -> Doubles:
@@ -62,7 +65,7 @@ def _pair_cdnv(g: ClassGeometry, a: IntArray, b: IntArray) -> Doubles:
 
 def close_pairs(g: ClassGeometry, nearest: int = 10) -> tuple[IntArray, IntArray]:
     """Each class with its `nearest` nearest other classes, every pair (a < b) once, the closest first."""
-    filled = np.where(np.isfinite(g.distance), g.distance, np.inf)
+    filled = _others(g)
     k = len(filled)
     take = min(nearest, k - 1)
     others = np.argsort(filled, axis=1, kind="stable")[:, :take] if take else np.empty((k, 0), np.int64)
