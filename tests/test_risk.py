@@ -323,3 +323,10 @@ def test_the_interval_of_a_gain_is_paired() -> None:
     plain = resample.weighted_means(ws.probe.correct.astype(np.float64), ws.draws)
     apart = np.hypot(float(row["high"]) - float(row["low"]), np.ptp(np.quantile(plain, [0.025, 0.975])))
     assert float(row["gain_high"]) - float(row["gain_low"]) < apart
+
+
+def test_the_curve_and_the_calibration_error_rest_on_ten_bins_of_equal_count_as_documented() -> None:
+    ws = with_risk(rng(9).uniform(0.1, 0.9, 600), noisy())
+    brier, error = outcome("risk_brier", ws), outcome("risk_ece", ws)
+    assert [row["n"] for row in brier.table] == [60] * 10
+    assert brier.parameters["bins"] == error.parameters["bins"] == 10
