@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -506,16 +507,18 @@ def test_class_colors_are_valid_and_distinct(k: int) -> None:
         assert (luminance + 0.05) / 0.06 > 1.7, "on the dark card"
 
 
-def test_rendering_loads_no_machine_learning() -> None:
+def test_rendering_loads_no_machine_learning(tmp_path: Path) -> None:
     """Writing a report in a fresh process imports neither torch nor sklearn nor matplotlib."""
     code = (
-        "import sys, tempfile, pathlib; sys.path.insert(0, 'tests');"
+        "import sys, pathlib; sys.path.insert(0, 'tests');"
         "from sample_report import sample_report; from repdiag.report import write_report;"
-        "write_report(sample_report(30, 16), pathlib.Path(tempfile.mkdtemp()));"
+        "write_report(sample_report(30, 16), pathlib.Path(sys.argv[1]));"
         "import repdiag.report.terminal;"
         "print([m for m in ('torch', 'sklearn', 'matplotlib', 'faiss', 'umap') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"
 
 
