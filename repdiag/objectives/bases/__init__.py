@@ -1,0 +1,1 @@
+"""Self-supervised methods: a module each, named as --base takes it."""
