@@ -7,16 +7,18 @@ need no word about processes.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from repdiag.errors import UsageError
 from repdiag.objectives.parameters import Parameters
-from repdiag.registry import Registry
+from repdiag.registry import Registry, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,19 @@ class Regularizer(nn.Module):
     kind: ClassVar[type[Parameters]]
     title: ClassVar[str]
     source: ClassVar[str]
-    needs: ClassVar[Needs] = Needs()
+    needs: Needs = Needs()  # of a class or, where it depends on the numbers, of an instance
+
+    def __init__(self, parameters: Parameters | None = None, **numbers: Any) -> None:
+        """`numbers` change single Parameters; an unknown one, or one of another kind's, is a UsageError."""
+        super().__init__()
+        made = self.kind() if parameters is None else parameters
+        if not isinstance(made, self.kind):
+            raise UsageError(f"{self.kind.name} takes {self.kind.__name__}, not {type(made).__name__}")
+        known = [one.name for one in dataclasses.fields(made)]
+        for name in numbers:
+            if name not in known:
+                raise UsageError(f"{self.kind.name} has no number '{name}'", do=did_you_mean(name, known))
+        self.numbers = dataclasses.replace(made, **numbers)
 
     def attach(self, dim: int, heads: Heads, classes: int | None = None) -> None:
         """Make what depends on the encoder: D features, the heads' widths (of any batch), K classes if known."""
