@@ -23,9 +23,10 @@ class Effect(enum.Enum):
 class Scored:
     """One encoder as it was scored: its arm ("before", "control", "qscore", ...), the seed, and its report.
 
-    `labels_of_samples` are those of report.samples' rows. `correct` maps a classifier ("linear probe", "kNN", "nearest
-    center") to a boolean per evaluated sample, in the order of the report's samples: what is compared in pairs.
-    `training` says what the run did (epochs, stopped by, seconds, ...); empty for the untouched encoder.
+    `correct` maps a classifier ("linear probe", "kNN", "nearest center") to (N,) float64 in the order of the report's
+    samples: 1 where it is right, 0 where it is wrong, NaN where the label is not known. `training` says what the run
+    did (epochs, steps, stopped_by, seconds, ...; a `stopped_by` that is not empty means that it ended early), `log` is
+    its log, one row per epoch; both are empty for an encoder that was not trained here. `seed` None: there is but one.
     """
 
     arm: str
@@ -40,8 +41,10 @@ class Scored:
 class Difference:
     """One quantity in two arms, on the same images: mean over seeds, after minus before.
 
-    `interval` is that of the difference, paired, or None where only one seed and no per-sample values tell.
-    `by_seed` holds each seed's difference. `effect` weighs the interval against zero in the metric's direction.
+    `value` and `other` are of the samples that all arms have. `interval` is that of the difference (its `method` says
+    which noise it covers), None where nothing tells how far it may be off. `by_seed` holds each seed's difference, one
+    where neither arm has seeds. `effect` weighs the interval against zero in the metric's direction; it is NO_EVIDENCE
+    where the metric has no better direction, and where a trained arm has one seed only.
     """
 
     metric: str
@@ -67,9 +70,12 @@ class Difference:
 class Comparison:
     """Arms against one another. `arms` are in reporting order, the untouched encoder first.
 
-    `effect` and `reason` are the verdict of `subject` against `against` in the primary measure. `samples` has one row
-    per evaluated sample (id, label, Q-Score and correctness per arm), `curves` one per epoch and run,
-    `skipped` says what could not be compared and why.
+    `effect` and `reason` are the verdict of `subject` against `against` in the primary measure; the other differences
+    describe, and are not corrected for their number. `samples` has one row per sample that all arms evaluated (id,
+    label, correct:ARM as the share of seeds that are right, newly_right:OTHER and newly_wrong:OTHER of the subject,
+    q_score:ARM), `classes` one per class (class, n, accuracy:ARM, and the subject's delta, low, high against
+    `against`; empty without labels), `curves` one per epoch and run (arm, seed, and the logs' columns). `skipped` maps
+    metrics to why they could not be compared, in all arms or in those that it names.
     """
 
     created: str
@@ -85,6 +91,7 @@ class Comparison:
     config: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    classes: Table = field(default_factory=lambda: Table({}))
 
     def of(self, arm: str) -> tuple[Scored, ...]:
         """The scored encoders of one arm, by seed."""
