@@ -79,7 +79,8 @@ def _options(command: Any) -> Iterator[str]:
         yield "\n| option | meaning | default |\n|---|---|---|\n"
     for p in options:
         names = ", ".join(f"`{o}`" for o in [*p.opts, *p.secondary_opts])
-        default = getattr(p.default, "value", p.default)
+        said = p.show_default if isinstance(p.show_default, str) else None
+        default = said or getattr(p.default, "value", p.default)
         shown = (
             "" if default is None or default is False or p.is_eager else f"`{default}`".replace("True", "on")
         )
@@ -145,6 +146,57 @@ def verdicts_page() -> Iterator[str]:
         yield "| " + " | ".join(escape(c) for c in cells) + " |\n"
 
 
+def objectives_page() -> Iterator[str]:
+    """Bases, regularizers and training, with all their numbers."""
+    from dataclasses import fields
+
+    from repdiag.objectives.contract import BASES, REGULARIZERS
+    from repdiag.training.config import PRESETS, TuneConfig
+
+    def table(kind: Any) -> Iterator[str]:
+        yield "\n| number | meaning | default |\n|---|---|---|\n"
+        for f in fields(kind):
+            default = "" if f.default is None else f"`{f.default}`"
+            yield f"| `{f.name}` | {escape(f.metadata['help'])} | {default} |\n"
+
+    yield "# Objectives and training\n\n"
+    yield (
+        "What `repdiag finetune` trains: a base objective plus a regularizer. Each number is a flag (`--lr`,"
+        " `--qscore-lambda1`) and an entry of a file for `--config` (`lr = 0.01`; `[qscore]` `lambda1 = 1e-4`).\n"
+    )
+    yield "\n## Bases (`--base`)\n\n| name | method | source | slow encoder | small crops | labels |\n|---|---|---|---|---|---|\n"
+    for base in BASES:
+        slow = (
+            ""
+            if base.momentum is None
+            else f"{base.momentum:g}" + (", constant" if base.constant else ", to 1")
+        )
+        cells = (
+            f"`{base.name}`",
+            base.title,
+            base.source,
+            slow,
+            *("yes" if x else "" for x in (base.small_crops, base.uses_labels)),
+        )
+        yield "| " + " | ".join(escape(c) for c in cells) + " |\n"
+    yield "\n## Regularizers (`--regularizer`)\n"
+    for one in REGULARIZERS:
+        yield f"\n### `{one.kind.name}`\n\n**{one.title}.** {inspect.getdoc(one) or ''}\n\n- source: {one.source}\n"
+        if ablations := one.ablations():
+            yield "- arms of `--ablate`: " + ", ".join(f"`{name}`" for name in ablations) + "\n"
+        if fields(one.kind):
+            yield from table(one.kind)
+    yield "\n## Training\n\n" + inspect.cleandoc(TuneConfig.__doc__ or "") + "\n"
+    yield from table(TuneConfig)
+    yield "\n## Presets (`--preset`)\n\nA preset goes before the file, and the file before flags. What differs from the defaults:\n\n"
+    for name, changed in PRESETS.items():
+        yield (
+            f"- `{name}`: "
+            + ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in changed.items())
+            + "\n"
+        )
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "metrics.md": metrics_page,
     "scores.md": scores_page,
@@ -152,6 +204,7 @@ PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "exit-codes.md": exit_codes_page,
     "configuration.md": config_page,
     "verdicts.md": verdicts_page,
+    "objectives.md": objectives_page,
 }
 
 

@@ -43,9 +43,16 @@ def options(
 
 
 def _register() -> None:
-    from repdiag.cli import export, inspect, metrics, score
+    from repdiag.cli import export, finetune, inspect, metrics, score
 
-    for name, module in (("score", score), ("inspect", inspect), ("export", export), ("metrics", metrics)):
+    commands = {
+        "score": score,
+        "inspect": inspect,
+        "export": export,
+        "finetune": finetune,
+        "metrics": metrics,
+    }
+    for name, module in commands.items():
         app.command(name)(_guarded(module.command))
 
 

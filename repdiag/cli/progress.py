@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-UNITS = {"embed": ("Embedding images", "images"), "": ("Measuring", "steps")}
+UNITS = {
+    "embed": ("Embedding images", "images"),
+    "read": ("Reading images", "images"),
+    "train": ("Training", "images"),
+    "": ("Measuring", "steps"),
+}
+"""By the first word of a step: what it is called, and what is counted."""
 
 
 class ConsoleProgress:
-    """Implements `repdiag.types.Progress`. Steps other than "embed" share one bar and name what runs."""
+    """Implements `repdiag.types.Progress`. Images have a bar each for what is done with them, all else shares one."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -22,6 +28,7 @@ class ConsoleProgress:
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, tuple[float, int]] = {}
+        self._step: dict[str, str] = {}
         self._logged: dict[str, float] = {}
 
     def __enter__(self) -> ConsoleProgress:
@@ -52,13 +59,17 @@ class ConsoleProgress:
         """`done` of `total` units of `step` are finished."""
         if self._quiet:
             return
-        group = step if step == "embed" else ""
+        first_word, _, rest = step.partition(" ")
+        group = first_word if first_word in UNITS else ""
         title, unit = UNITS[group]
         now = time.monotonic()
+        if step != self._step.get(group) and group:  # other images, or the same by another encoder
+            self._began.pop(group, None)
+        self._step[group] = step
         first, start = self._began.setdefault(group, (now, done))
         passed = now - first
         rate = f"{(done - start) / passed:,.0f} {unit}/s" if group and passed > 0.5 and done > start else ""
-        what = step if not group else ""
+        what = rest if group else step
         if self._bar is not None:
             if group not in self._tasks:
                 self._tasks[group] = self._bar.add_task(title, total=total, rate="", what="")

@@ -166,7 +166,7 @@ def command(
     if dry_run:
         _print_plan(make_plan(request))
         return
-    _writable(out)
+    writable(out)
     plan = make_plan(request)
     if len(plan.outputs) > 1:
         _score_layers(plan, out, as_json, quiet)
@@ -215,7 +215,7 @@ def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
             console.print(name, markup=False, soft_wrap=True)
 
 
-def _writable(out: Path) -> None:
+def writable(out: Path) -> None:
     """Find out before an hour of work, not after it, that the results cannot be written."""
     import tempfile
 

@@ -37,6 +37,7 @@ def export(
     features: Sequence[int] | str | Path | None = None,
     with_normalization: bool = False,
     force: bool = False,
+    notes: Mapping[str, str] | None = None,
     **loading: Any,
 ) -> Exported:
     """Write the backbone of `encoder` (an Encoder, or what `load_encoder` takes) to the file `out`.
@@ -47,7 +48,8 @@ def export(
     `features` are the numbers of those that the exported network ends in, in their order, or a file that lists them
     (`kept_features.csv` of a report, .txt, .json, .npy); all by default.
     `out`.json describes the file. What is written is opened afresh and compared with the encoder before it
-    gets its name, so that a wrong file never exists under it. Existing files are replaced only with `force`.
+    gets its name, so that a wrong file never exists under it. Existing files are replaced only with `force`. `notes`
+    go into the metadata of a safetensors file as they are.
 
     Raises UsageError for features that the encoder does not have, and OutputError when the file exists, cannot be
     written, or computes something else than the encoder.
@@ -83,7 +85,7 @@ def export(
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic(out))
         described = stack.enter_context(atomic(beside))
-        metadata = _metadata(encoder, source, with_normalization)
+        metadata = {**(notes or {}), **_metadata(encoder, source, with_normalization)}
         if kind == "safetensors" and (kept := kept_by(encoder)):  # a program does it by itself
             metadata[KEY] = kept.metadata
         code = _write(encoder, kind, temporary, metadata, with_normalization)
