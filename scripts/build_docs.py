@@ -164,7 +164,8 @@ def objectives_page() -> Iterator[str]:
         "What `repdiag finetune` trains: a base objective plus a regularizer. Each number is a flag (`--lr`,"
         " `--qscore-lambda1`) and an entry of a file for `--config` (`lr = 0.01`; `[qscore]` `lambda1 = 1e-4`).\n"
     )
-    yield "\n## Bases (`--base`)\n\n| name | method | source | slow encoder | small crops | labels |\n|---|---|---|---|---|---|\n"
+    yield "\n## Bases (`--base`)\n\n| name | method | source | slow encoder | small crops | labels |\n"
+    yield "|---|---|---|---|---|---|\n"
     for base in BASES:
         slow = (
             ""
@@ -188,7 +189,8 @@ def objectives_page() -> Iterator[str]:
             yield from table(one.kind)
     yield "\n## Training\n\n" + inspect.cleandoc(TuneConfig.__doc__ or "") + "\n"
     yield from table(TuneConfig)
-    yield "\n## Presets (`--preset`)\n\nA preset goes before the file, and the file before flags. What differs from the defaults:\n\n"
+    yield "\n## Presets (`--preset`)\n\nA preset goes before the file, and the file before flags. "
+    yield "What differs from the defaults:\n\n"
     for name, changed in PRESETS.items():
         yield (
             f"- `{name}`: "

@@ -128,7 +128,10 @@ class Regularizer(nn.Module):
         known = [one.name for one in dataclasses.fields(made)]
         for name in numbers:
             if name not in known:
-                raise UsageError(f"{self.kind.name} has no number '{name}'", do=did_you_mean(name, known))
+                raise UsageError(
+                    f"{self.kind.name} has no number '{name}'",
+                    do=did_you_mean(name, known) if known else None,
+                )
         self.numbers = dataclasses.replace(made, **numbers)
 
     def attach(self, dim: int, heads: Heads, classes: int | None = None) -> None:
