@@ -115,20 +115,22 @@ def qscore_terms(
 
 
 @torch.no_grad()
-def activation_counts(batches: Iterable[Tensor], eps: float = 4.0) -> tuple[Tensor, int]:
+def activation_counts(
+    batches: Iterable[Tensor], eps: float = 4.0, dim: int | None = None
+) -> tuple[Tensor, int]:
     """How often each feature is active, (D,) int64, and how many rows that is of; in float64, as the metric counts.
 
-    `batches` are (B, D) each, of one D, and are consumed one at a time. A_j = 100 * count_j / rows, in percent.
-    An empty iterable is a UsageError.
+    `batches` are (B, D) each, of one D, and are consumed one at a time; `dim` is that D where it is known. A_j =
+    100 * count_j / rows, in percent. No batch at all is a UsageError unless `dim` says how many zeros to return.
     """
-    count: Tensor | None = None
+    count = None if dim is None else torch.zeros(dim, dtype=torch.int64)
     seen = 0
     for batch in batches:
         if batch.ndim != 2 or (count is not None and len(count) != batch.shape[1]):
             expected = "(B, D)" if count is None else f"(B, {len(count)})"
             raise UsageError(f"A batch of features has the shape {tuple(batch.shape)}, not {expected}")
         active = activation_mask(batch.double(), eps).sum(0)
-        count = active if count is None else count + active
+        count = active if count is None else count.to(active.device) + active
         seen += len(batch)
     if count is None:
         raise UsageError("There are no features to find the discriminative ones in")

@@ -19,7 +19,7 @@ NEVER = -1
 
 @regularizer
 class QScoreRegularizer(Regularizer):
-    """Adds "lambda1" = -lambda1 mean_i 1[Q_i < alpha] Q_i and "lambda2" = lambda2 sum_k 1[||H_:k||_1 > beta] ||H_:k||_1.
+    """-lambda1 mean_i 1[Q_i < alpha] Q_i ("lambda1") and lambda2 sum_k 1[||H_:k||_1 > beta] ||H_:k||_1 ("lambda2").
 
     Formulas, source and what is ours: `repdiag.objectives.qscore`. The paper maximizes (eq. 2 and 3), a loop
     minimizes: hence the signs. H (2N, D) holds both views' features with rows of unit length. S, the discriminative
@@ -73,20 +73,13 @@ class QScoreRegularizer(Regularizer):
 
         A_j is counted over all processes. What was known before stays if this raises.
         """
-        known = len(self.selected)
-        try:
-            active, images = activation_counts(features, self.numbers.eps)
-        except UsageError:
-            if processes.count() == 1 or not known:
-                raise
-            active, images = (
-                self.active.new_zeros(known),
-                0,
-            )  # a process with no images of its own still counts along
-        if known and len(active) != known:
-            raise UsageError(f"qscore: the features are {len(active)} wide, and were {known} before")
+        active, images = activation_counts(features, self.numbers.eps, len(self.selected) or None)
+        if not images:
+            active = active.to(self.active.device)  # a process without images of its own still counts along
         summed = processes.total(torch.cat([active, active.new_tensor([images])]))
         active, seen = summed[:-1], summed[-1]
+        if not seen:
+            raise UsageError("qscore: there are no features to find the discriminative ones in")
         self.attach(len(active))
         selected = discriminative(100.0 * active / seen, self.numbers.lower, self.numbers.upper)
         if not bool(selected.any()):
