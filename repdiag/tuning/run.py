@@ -45,11 +45,6 @@ def run(plan: Plan, progress: Progress = silent) -> Comparison | None:
     return _compared(plan, arms, trained)
 
 
-def finetune(request: Request, progress: Progress = silent) -> Comparison | None:
-    """Plan and run in one call."""
-    return run(make_plan(request), progress)
-
-
 def _train_all(plan: Plan, progress: Progress) -> list[tuple[Run, Trained]]:
     request, config = plan.request, plan.request.config
     how = plan.encoder.preprocessing
