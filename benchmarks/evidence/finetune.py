@@ -62,8 +62,8 @@ STUDIES = (
     Study(
         "conv4-cifar",
         "Q-Score and DSA on an SSL encoder and CIFAR-10 images",
-        "ProtoCLR's Conv4 (trained without labels on mini-ImageNet), on 10,000 CIFAR-10 images in their own size: half of"
-        " them are trained on, the other half is scored.",
+        "ProtoCLR's Conv4 (trained without labels on mini-ImageNet), on 10,000 CIFAR-10 images in their own size:"
+        " half of them are trained on, the other half is scored.",
         SHARED / CONV4,
         SHARED / "cifar10" / "cifar10-test-png.zip",
         ("qscore", "dsa"),
@@ -111,8 +111,8 @@ def page() -> str:
         if found:
             parts.append(_study(study, found))
     parts.append(
-        "## How it was made\n\n    python -m benchmarks.evidence.finetune\n\nDifferences are means over seeds and images with"
-        " 95 % intervals that cover both ([how](../explanation/did-it-help.md)); only the linear probe decides the"
+        "## How it was made\n\n    python -m benchmarks.evidence.finetune\n\nDifferences are means over seeds and images"
+        " with 95 % intervals that cover both ([how](../explanation/did-it-help.md)); only the linear probe decides the"
         " verdict, and no interval is corrected for the number of measures.\n"
     )
     return flowed("\n".join(parts))
