@@ -42,8 +42,8 @@ def read_checkpoint(path: str | Path, *, trust_pickle: bool = False) -> Checkpoi
     Raises CheckpointError when the file is missing, damaged or no checkpoint, and UnsafeCheckpointError when
     it can only be opened by running code that it brings along.
     """
-    source = _source(Path(path))
-    container = _container(source)
+    source = source_of(Path(path))
+    container = container_of(source)
     with _enough_memory(source):
         contents = container.read(source, trust_pickle=trust_pickle)
     if not contents.tensors and contents.module is None:
@@ -58,8 +58,8 @@ def read_layout(path: str | Path) -> Layout:
     The records that hold weights are not read, so that damage inside of them is not seen here.
     Raises as `read_checkpoint` does.
     """
-    source = _source(Path(path))
-    container = _container(source)
+    source = source_of(Path(path))
+    container = container_of(source)
     with _enough_memory(source):
         outline = container.outline(source)
     if not outline.tensors and not outline.program:
@@ -94,7 +94,7 @@ def _refuse_flat(tensors: Mapping[str, Any], source: Source) -> None:
         )
 
 
-def _source(path: Path) -> Source:
+def source_of(path: Path) -> Source:
     """What all families begin with: the first bytes, the digest, and the directory of a zip."""
     where = str(path)
     try:
@@ -143,7 +143,7 @@ def _folder(path: Path) -> Source:
     return Source(path, b"", size, total.hexdigest())
 
 
-def _container(source: Source) -> Container:
+def container_of(source: Source) -> Container:
     """The family whose marks the file bears; CheckpointError that says what the file is otherwise."""
     for container in CONTAINERS:
         if container.matches(source):

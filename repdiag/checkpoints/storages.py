@@ -46,19 +46,22 @@ class MappedFile:
 
 
 class ZippedStorages:
-    """The storages of a torch.save archive, by key; `prefix` is its records' first folder, `folder` theirs."""
+    """The storages of a torch.save archive, by key; `prefix` is its records' first folder, `folder` theirs.
+
+    `swapped`: the numbers are stored with their most significant byte first.
+    """
 
     def __init__(self, archive: Archive, prefix: str, folder: str = "data/") -> None:
-        self.archive, self._folder = archive, prefix + folder
+        self.archive, self.folder = archive, prefix + folder
         self._file: MappedFile | None = None
         self._found: dict[str, torch.UntypedStorage] = {}
         order = f"{prefix}byteorder"
-        self._swap = order in archive.records and archive.read(order, 16) == b"big"
+        self.swapped = order in archive.records and archive.read(order, 16) == b"big"
 
     def check(self, refs: Mapping[str, TensorRef]) -> None:
         """Raises CheckpointError when a tensor's storage is missing or too short."""
         for name, ref in refs.items():
-            record = self.archive.records.get(self._folder + ref.storage)
+            record = self.archive.records.get(self.folder + ref.storage)
             if ref.extent and (record is None or record.size < ref.extent):
                 has = "is missing" if record is None else f"has {record.size:,} bytes"
                 raise damaged(
@@ -76,7 +79,7 @@ class ZippedStorages:
                 key, dtype, numel, _ = storage(outside)
             except Malformed as error:
                 raise damaged(f"one of its tensors is malformed, {error}", self.archive.path) from error
-            record = self.archive.records.get(self._folder + key)
+            record = self.archive.records.get(self.folder + key)
             has = record.size if record is not None else 0
             if dtype not in ITEM_SIZES or numel * ITEM_SIZES[dtype] != has:
                 raise damaged(
@@ -88,14 +91,14 @@ class ZippedStorages:
         import torch
 
         if ref.storage not in self._found:
-            record = self.archive.records.get(self._folder + ref.storage)
+            record = self.archive.records.get(self.folder + ref.storage)
             if record is None or not record.size:
                 whole = torch.UntypedStorage(0)  # type: ignore[no-untyped-call]
             elif record.deflated:
                 whole = owned(self.archive.read(record.name, record.size))
             else:
                 whole = self._mapped(record.name)
-            if self._swap and ITEM_SIZES[ref.dtype] > 1:
+            if self.swapped and ITEM_SIZES[ref.dtype] > 1:
                 whole = whole.clone()  # type: ignore[no-untyped-call]
                 whole.byteswap(getattr(torch, ref.dtype))
             self._found[ref.storage] = whole

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
@@ -38,7 +38,10 @@ class ZipDamage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of the directory; `header` is where its own header begins, `room` where the next one does."""
+    """One entry of the directory; `header` is where its own header begins, `room` where the next one does.
+
+    `entry` is where the directory's entry begins; all three count from the archive's begin.
+    """
 
     name: str
     raw: bytes
@@ -48,6 +51,7 @@ class Record:
     crc: int
     deflated: bool
     room: int = 0
+    entry: int = 0
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,7 @@ def _entries(directory: bytes, count: int, end: int) -> list[Record]:
         if len(directory) - at < _ENTRY.size or not directory.startswith(b"PK\x01\x02", at):
             raise ZipDamage("its directory is malformed")
         fields = _ENTRY.unpack_from(directory, at)
+        entry = end + at
         flags, method, crc, packed, size = fields[3], fields[4], fields[7], fields[8], fields[9]
         named, extra, comment, header = fields[10], fields[11], fields[12], fields[16]
         at += _ENTRY.size
@@ -270,7 +275,7 @@ def _entries(directory: bytes, count: int, end: int) -> list[Record]:
             raise ZipDamage(f"the record {name} is packed in an unusual way")
         if header + _LOCAL.size + named + packed > end:
             raise ZipDamage(f"the record {name} reaches beyond the end")
-        records.append(Record(name, raw, header, packed, size, crc, method == 8, end))
+        records.append(Record(name, raw, header, packed, size, crc, method == 8, end, entry))
     if len(records) != count:
         raise ZipDamage(f"it lists {len(records)} records and claims {count}")
     return records
@@ -315,13 +320,4 @@ def _refuse_overlaps(records: list[Record]) -> None:
         record, room = records[this], records[following].header
         if record.header + _LOCAL.size + len(record.raw) + record.packed > room:
             raise ZipDamage(f"the records {record.name} and {records[following].name} overlap")
-        records[this] = Record(
-            record.name,
-            record.raw,
-            record.header,
-            record.packed,
-            record.size,
-            record.crc,
-            record.deflated,
-            room,
-        )
+        records[this] = replace(record, room=room)

@@ -68,7 +68,7 @@ class Distributed:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`."""
-        index = _index(source)
+        index = index_of(source)
         return Outline(
             tensors={name: sharded.info for name, sharded in index.tensors.items()},
             facts=dict(_facts(source.path, index.others)),
@@ -79,7 +79,7 @@ class Distributed:
 
     def read(self, source: Source, *, trust_pickle: bool) -> Contents:
         """See `Container.read`; nothing here needs trust."""
-        index, told = _index(source), self.outline(source)
+        index, told = index_of(source), self.outline(source)
         notes: dict[str, None] = {}
         tensors: dict[str, torch.Tensor] = {}
         for name, sharded in index.tensors.items():
@@ -95,7 +95,7 @@ class Distributed:
 
 
 def _part(path: Path, part: Part) -> tuple[torch.Tensor, tuple[str, ...]]:
-    archive = _open(path, part)
+    archive = open_part(path, part)
     notes = archive.verify()
     pickled, zipped = survey(archive, str(path))
     if set(pickled.refs) != {""}:
@@ -103,7 +103,8 @@ def _part(path: Path, part: Part) -> tuple[torch.Tensor, tuple[str, ...]]:
     return storages.build(pickled.refs, zipped, str(path))[""], notes
 
 
-def _open(path: Path, part: Part) -> Archive:
+def open_part(path: Path, part: Part) -> Archive:
+    """The torch.save archive that a part is; raises CheckpointError."""
     try:
         archive = open_archive(path, part.offset, part.length)
     except ZipDamage as error:
@@ -121,7 +122,7 @@ def _facts(folder: Path, others: dict[str, Part]) -> Iterator[tuple[str, Fact]]:
             return
         if part.length > MAX_FACT:
             continue
-        archive = _open(folder / part.file, part)
+        archive = open_part(folder / part.file, part)
         pickle = next(name for name in archive.records if name.partition("/")[2] == "data.pkl")
         machine = Machine(archive.read(pickle, MAX_FACT), str(folder))
         value = machine.load()
@@ -135,7 +136,8 @@ def _facts(folder: Path, others: dict[str, Part]) -> Iterator[tuple[str, Fact]]:
 # ------------------------------------------------------------------------------------------ .metadata
 
 
-def _index(source: Source) -> Index:
+def index_of(source: Source) -> Index:
+    """What `.metadata` tells, each part within its file; raises CheckpointError."""
     path = source.path / METADATA
     if path.stat().st_size > MAX_PICKLE:
         raise CheckpointError(".metadata is larger than any real one", where=source.where)

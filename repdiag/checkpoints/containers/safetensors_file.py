@@ -31,6 +31,10 @@ class Safetensors:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`."""
+        return self.survey(source)[0]
+
+    def survey(self, source: Source) -> tuple[Outline, dict[str, int]]:
+        """The outline, and where in the file each tensor's bytes begin, after all checks."""
         length = int.from_bytes(source.head[:8], "little")
         if length > source.size - 8:
             raise _damaged(f"its header claims {length:,} bytes where {source.size - 8:,} are left", source)
@@ -42,13 +46,12 @@ class Safetensors:
         metadata = header.pop("__metadata__", {})
         if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
             raise _damaged("its metadata are not all text", source)
-        places: list[tuple[int, int]] = []
+        places: dict[str, tuple[int, int]] = {}
         tensors: dict[str, TensorInfo] = {}
         for name, entry in header.items():
-            tensors[name], place = _tensor(name, entry, source)
-            places.append(place)
+            tensors[name], places[name] = _tensor(name, entry, source)
         at = 0
-        for begin, end in sorted(places):
+        for begin, end in sorted(places.values()):
             if begin != at:
                 raise _damaged("its tensors overlap or leave gaps", source)
             at = end
@@ -56,7 +59,8 @@ class Safetensors:
             raise _damaged(
                 f"its tensors need {at:,} bytes where {source.size - 8 - length:,} are left", source
             )
-        return Outline(tensors, metadata, keys=tuple(tensors)[:200])
+        told = Outline(tensors, metadata, keys=tuple(tensors)[:200])
+        return told, {name: 8 + length + begin for name, (begin, _) in places.items()}
 
     def read(self, source: Source, *, trust_pickle: bool) -> Contents:
         """See `Container.read`."""

@@ -48,7 +48,7 @@ class TorchExport:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`; UnsafeCheckpointError when the archive is more than a graph and tensors."""
-        refs, _, shape = self._survey(source)
+        refs, _, shape = self.survey(source)
         return Outline(
             tensors={name: TensorInfo(ref.shape, ref.dtype) for name, ref in refs.items()},
             metadata=({"input_shape": shape} if shape else {})
@@ -57,7 +57,7 @@ class TorchExport:
             aliases=same(refs),
         )
 
-    def _survey(self, source: Source) -> tuple[dict[str, TensorRef], ZippedStorages, str | None]:
+    def survey(self, source: Source) -> tuple[dict[str, TensorRef], ZippedStorages, str | None]:
         """The state's tensors, where they are, and the input's shape, after all checks."""
         archive, where = source.archive, source.where
         assert archive is not None
@@ -91,7 +91,7 @@ class TorchExport:
 
         from repdiag.checkpoints.program import Program
 
-        refs, zipped, _ = self._survey(source)
+        refs, zipped, _ = self.survey(source)
         assert source.archive is not None
         notes = source.archive.verify()
         with load_errors(source.where), _weights_only(), quiet():

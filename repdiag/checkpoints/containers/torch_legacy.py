@@ -41,13 +41,13 @@ class TorchLegacy:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`."""
-        return self._survey(source)[0].outline
+        return self.survey(source)[0].outline
 
     def read(self, source: Source, *, trust_pickle: bool) -> Contents:
         """See `Container.read`."""
         if trust_pickle:
             return trusted.load(source, lambda: self.outline(source), mmap=False)
-        pickled, places = self._survey(source)
+        pickled, places = self.survey(source)
         file = storages.MappedFile(source.path)
         copied: dict[str, torch.UntypedStorage] = {}
 
@@ -61,7 +61,8 @@ class TorchLegacy:
         tensors = storages.build(pickled.refs, whole, source.where)
         return Contents(tensors, told.metadata, None, told.stubbed, told.warnings, told.facts)
 
-    def _survey(self, source: Source) -> tuple[Pickled, dict[str, Place]]:
+    def survey(self, source: Source) -> tuple[Pickled, dict[str, Place]]:
+        """What the pickle describes, and where each storage lies, after all checks."""
         with _mapped(source) as data:
             machine = Machine(data, source.where)
             for _ in range(3):  # magic number, protocol version, system

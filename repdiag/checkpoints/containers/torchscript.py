@@ -37,7 +37,7 @@ class TorchScript:
 
     def outline(self, source: Source) -> Outline:
         """See `Container.outline`; UnsafeCheckpointError when the program reads or writes files."""
-        refs, _, machine = self._survey(source)
+        refs, _, machine = self.survey(source)
         return Outline(
             tensors={name: ref.info for name, ref in refs.items()},
             metadata=source.archive.said() if source.archive else {},
@@ -46,7 +46,7 @@ class TorchScript:
             aliases=same(refs),
         )
 
-    def _survey(self, source: Source) -> tuple[dict[str, TensorRef], ZippedStorages, Machine]:
+    def survey(self, source: Source) -> tuple[dict[str, TensorRef], ZippedStorages, Machine]:
         """The state's tensors and where they are, after all checks."""
         assert source.archive is not None
         archive, where = source.archive, source.where
@@ -62,7 +62,7 @@ class TorchScript:
 
         assert source.archive is not None
         notes = source.archive.verify()
-        refs, zipped, _ = self._survey(source)
+        refs, zipped, _ = self.survey(source)
         with load_errors(source.where), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = torch.jit.load(str(source.path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
