@@ -1,0 +1,67 @@
+"""SwAV (Caron et al. 2020): a view predicts to which prototypes the other one is assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from repdiag.objectives.bases._heads import Method, capped, full_precision, losses, modules, wide
+from repdiag.objectives.contract import Heads, base
+
+PROTOTYPES = 512
+
+
+@base
+class SwAV(Method):
+    """Mean over full views s and other views v of -mean_n sum_k Q_s[n, k] log softmax(scores_v[n] / 0.1)[k].
+
+    scores = cosines of the projection with 512 prototypes (`predictions`); Q_s = Sinkhorn of exp(scores_s / 0.05) over
+    the global batch, 3 iterations, so that all prototypes are used alike; no gradient goes through it. From 0 to
+    about log 512 where views tell nothing. Small crops predict and are not assigned. The number of prototypes is ours
+    (the authors' code has 3000 for ImageNet, C), and there is no queue: with fewer images in a batch than prototypes
+    an image's assignment is spread over several.
+    """
+
+    name = "swav"
+    title = "SwAV"
+    source = "Caron et al. 2020, as lightly's SwaVLoss has it (C)"
+    small_crops = True
+
+    def __init__(self, dim: int, projector: nn.Module | None = None) -> None:
+        super().__init__(dim, projector)
+        self.fresh += ("prototypes",)
+        self.prototypes = modules.SwaVPrototypes(self.width, PROTOTYPES)
+        self._linear.register_parameter("bias", None)  # lightly's have one; the authors' scores are cosines
+        self.criterion = losses.SwaVLoss()
+
+    @property
+    def _linear(self) -> nn.Linear:
+        linear = self.prototypes.heads[0]
+        assert isinstance(linear, nn.Linear)
+        return linear
+
+    def head(self, dim: int) -> nn.Module:
+        """Two layers with batch norm, 2D (at most 2048) and 128 wide."""
+        made: nn.Module = modules.SwaVProjectionHead(dim, capped(dim, 2, 2048), 128)
+        return made
+
+    def heads(self, features: Sequence[Tensor], momentum: Sequence[Tensor] = ()) -> Heads:
+        """Projections, and their cosines with the prototypes as predictions, (N, 512) in float32.
+
+        The prototypes are brought back to unit length first, outside the gradient, as the authors' code does before
+        each step.
+        """
+        projections = self.project(features)
+        weight = self._linear.weight
+        weight.data.copy_(F.normalize(weight.data))
+        with full_precision(weight):
+            scores = tuple(self.prototypes(F.normalize(z)) for z in wide(projections))
+        return Heads(projections, scores)
+
+    def objective(self, heads: Heads, labels: Tensor | None) -> Tensor:
+        """Cross-entropy of the swapped assignments."""
+        scores = list(heads.predictions)
+        loss: Tensor = self.criterion(scores[:2], scores[2:])
+        return loss
