@@ -1,0 +1,295 @@
+"""The arms of a comparison as every renderer reads them: their names, roles and marks, and a metric's values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from repdiag.comparison.types import Comparison, Difference, Effect, Scored
+from repdiag.report.grids import text
+from repdiag.report.numbers import number, quantity
+from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Skipped, Table
+
+MARKS = 8  # how many arms the style sheet tells apart; further ones begin anew
+EFFECT_WORDS = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "no evidence", Effect.HURT: "hurt"}
+EFFECT_CLASSES = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "unclear", Effect.HURT: "hurt"}
+BETTER = {
+    Direction.HIGHER: "better to the right",
+    Direction.LOWER: "better to the left",
+    Direction.NEITHER: "no better side",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm: its runs in the order of seeds, and what it is in the question asked.
+
+    `role` is "before", "against" (usually the control), "subject" or "" for any other. `mark` is the number of its
+    color, dash and shape.
+    """
+
+    name: str
+    role: str
+    mark: int
+    runs: tuple[Scored, ...]
+
+    @property
+    def shown(self) -> str:
+        """Its name, fit to print."""
+        return text(self.name)
+
+    @property
+    def title(self) -> str:
+        """Its name, and "after" beside that of the subject."""
+        return f"after ({self.shown})" if self.role == "subject" else self.shown
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """Why its runs ended before they were meant to, once for each reason."""
+        found = (stopped_by(run.training) for run in self.runs)
+        return tuple(dict.fromkeys(text(reason) for reason in found if reason))
+
+    @property
+    def collapsed(self) -> int:
+        """How many of its runs were stopped because the features collapsed."""
+        return sum(stopped_by(run.training).lower().startswith("collapse") for run in self.runs)
+
+
+def stopped_by(training: Mapping[str, Any]) -> str:
+    """Why a run ended early, "" where it did not or nothing is known."""
+    return str(training.get("stopped_by") or "")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A comparison with its arms sorted out."""
+
+    comparison: Comparison
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms: the untouched encoder, what the subject is held against, the subject, then the others.
+
+        The first arm of the comparison is "before" unless it takes one of the other two parts.
+        """
+        names = list(dict.fromkeys(one.arm for one in self.comparison.arms))
+        roles = {self.comparison.against: "against", self.comparison.subject: "subject"}
+        if names and names[0] not in roles:
+            roles = {names[0]: "before", **roles}
+        ordered = [name for name in roles if name in names] + [name for name in names if name not in roles]
+        marks = {"before": 0, "against": 1, "subject": 2}
+        free = iter(range(3, 3 + len(names)))
+        return tuple(
+            Arm(
+                name,
+                roles.get(name, ""),
+                marks[roles[name]] if name in roles else next(free) % MARKS,
+                self.comparison.of(name),
+            )
+            for name in ordered
+        )
+
+    @cached_property
+    def main(self) -> tuple[Arm, ...]:
+        """Before, control and after, as far as they are there."""
+        return tuple(arm for arm in self.arms if arm.role)
+
+    @cached_property
+    def others(self) -> tuple[Arm, ...]:
+        """The ablations: arms with no part in the question."""
+        return tuple(arm for arm in self.arms if not arm.role)
+
+    def arm(self, name: str) -> Arm | None:
+        """The arm called `name`."""
+        return next((arm for arm in self.arms if arm.name == name), None)
+
+    @cached_property
+    def before(self) -> str | None:
+        """The name of the untouched encoder's arm."""
+        return next((arm.name for arm in self.arms if arm.role == "before"), None)
+
+    @cached_property
+    def specs(self) -> dict[str, MetricSpec]:
+        """All metrics of all reports by name, in the order in which they were run."""
+        return {m.spec.name: m.spec for one in self.comparison.arms for m in one.report.measurements}
+
+    @cached_property
+    def _differences(self) -> dict[tuple[str, str, str], Difference]:
+        return {(d.metric, d.subject, d.against): d for d in self.comparison.differences}
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], float] = {}
+        for d in self.comparison.differences:
+            found.setdefault((d.subject, d.metric), d.value)
+            found.setdefault((d.against, d.metric), d.other)
+        return found
+
+    def difference(self, metric: str, subject: str, against: str | None) -> Difference | None:
+        """As `Comparison.difference`, found at once."""
+        return None if against is None else self._differences.get((metric, subject, against))
+
+    def pairs(self, metric: str) -> list[Difference]:
+        """Subject against control, subject against before, control against before: those that were made."""
+        subject, against = self.comparison.subject, self.comparison.against
+        asked = ((subject, against), (subject, self.before), (against, self.before))
+        found = (self.difference(metric, *pair) for pair in dict.fromkeys(asked))
+        return [one for one in found if one is not None]
+
+    @cached_property
+    def primary(self) -> str | None:
+        """The metric that the verdict is about, None where there is none (no labels)."""
+        judged = (d for d in self.comparison.differences if d.primary)
+        return next((d.metric for d in judged), None)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics with a difference between subject and control, in the order of the reports."""
+        pair = (self.comparison.subject, self.comparison.against)
+        made = dict.fromkeys(d.metric for d in self.comparison.differences if (d.subject, d.against) == pair)
+        return (*(name for name in self.specs if name in made), *(n for n in made if n not in self.specs))
+
+    @cached_property
+    def telling(self) -> tuple[str, ...]:
+        """The metrics to read first: the primary one, the headline ones, then those with an effect."""
+        subject, against = self.comparison.subject, self.comparison.against
+
+        def rank(metric: str) -> int:
+            found = self.difference(metric, subject, against)
+            decided = found is not None and found.effect is not Effect.NO_EVIDENCE
+            return 0 if metric == self.primary else 1 if self.headline(metric) else 2 if decided else 3
+
+        return tuple(sorted((name for name in self.metrics if rank(name) < 3), key=rank))
+
+    def family(self, metric: str) -> str:
+        """The family of a metric, "other" for a quantity that is no registered metric."""
+        return self.specs[metric].family if metric in self.specs else "other"
+
+    def headline(self, metric: str) -> bool:
+        """Whether a metric is one of those that everybody reads."""
+        return metric == self.primary or (metric in self.specs and self.specs[metric].headline)
+
+    def results(self, arm: Arm, metric: str) -> list[tuple[int | None, MetricResult]]:
+        """A metric's results in the runs of an arm, each with its seed."""
+        found = ((run.seed, run.report.value(metric)) for run in arm.runs)
+        return [(seed, result) for seed, result in found if result is not None]
+
+    def value(self, arm: Arm, metric: str) -> float | None:
+        """The mean over an arm's seeds: as the differences have it (on the images compared), else of the reports."""
+        if (arm.name, metric) in self._values:
+            return self._values[arm.name, metric]
+        values = [result.value for _, result in self.results(arm, metric)]
+        return float(np.mean(values)) if values else None
+
+
+def effect_counts(differences: Iterable[Difference]) -> list[tuple[Effect, int]]:
+    """How many say what, in the order helped, hurt, no evidence; what none says is left out."""
+    effects = [d.effect for d in differences]
+    ordered = (Effect.HELPED, Effect.HURT, Effect.NO_EVIDENCE)
+    return [(effect, effects.count(effect)) for effect in ordered if effect in effects]
+
+
+def multiplicity(reading: Reading) -> str:
+    """What many differences mean together: a sentence for every place that lists them."""
+    first = "Only the primary one decides" if reading.primary is not None else "None of them decides"
+    levels = [d.interval.level for d in reading.comparison.differences if d.interval is not None]
+    if not levels or max(levels) >= 1:
+        return f"{first}."
+    return (
+        f"{first}; the others are not corrected for their number, so about 1 in {1 / (1 - max(levels)):.0f} seems to"
+        " move by chance alone."
+    ).replace("None of them decides; the others", "None of them decides; they")
+
+
+def points(unit: str) -> str:
+    """The unit of a difference: shares differ by percentage points."""
+    return "points" if unit in ("share", "%") else unit
+
+
+def signed(value: float, unit: str, like: float | None = None) -> str:
+    """A difference with its sign and no unit: "+0.3"; zero has none."""
+    shown = number(value, unit, like=like)
+    bare = shown.lstrip("-").replace(",", "")
+    zero = not any(digit in "123456789" for digit in bare)
+    return bare if zero and "e" not in bare else shown if value < 0 else f"+{shown}"
+
+
+def delta_text(d: Difference) -> str:
+    """A difference without its unit."""
+    return signed(d.delta, d.unit, _scale(d))
+
+
+def interval_words(d: Difference) -> str:
+    """ "[-0.4, +1.0]" with the decimals of the difference, "" without an interval.
+
+    An end that is not zero is never written as zero where the interval excludes zero: it has more decimals then.
+    """
+    if d.interval is None:
+        return ""
+    like = _scale(d)
+    ends = (d.interval.low, d.interval.high)
+    excludes = ends[0] > 0 or ends[1] < 0
+    low, high = (signed(end, d.unit, like) for end in ends)
+    if excludes and not low.startswith(("+", "-")):
+        low = signed(ends[0], d.unit)
+    if excludes and not high.startswith(("+", "-")):
+        high = signed(ends[1], d.unit)
+    return f"[{low}, {high}]"
+
+
+def _scale(d: Difference) -> float:
+    """What decides the decimals of a difference and its interval: the largest of the three.
+
+    Shares keep at least a tenth of a point, so that a tiny difference in a wide interval is not written out.
+    """
+    ends = () if d.interval is None else (d.interval.low, d.interval.high)
+    return max(abs(d.delta), *map(abs, ends))
+
+
+def said(d: Difference) -> str:
+    """The whole difference: "+0.3 points [-0.4, +1.0]"."""
+    return " ".join(part for part in (delta_text(d), points(d.unit), interval_words(d)) if part)
+
+
+def method_words(interval: Interval | None) -> str:
+    """How an interval was made."""
+    if interval is None:
+        return ""
+    return f"{100 * interval.level:g}% interval: {interval.method}" + (
+        f", n = {interval.n:,}" if interval.n else ""
+    )
+
+
+def skipped_reasons(reading: Reading) -> list[tuple[str, list[str]]]:
+    """What could not be compared: titles by reason, from the comparison and then from the reports."""
+    reasons: dict[str, list[str]] = {}
+    named: set[str] = set(reading.metrics)
+    for name, reason in reading.comparison.skipped.items():
+        spec = reading.specs.get(name)
+        reasons.setdefault(text(reason), []).append(text(name) if spec is None else spec.title)
+        named.add(name)
+    for one in reading.comparison.arms:
+        for m in one.report.measurements:
+            if m.spec.name not in named and isinstance(m.outcome, Skipped):
+                reasons.setdefault(text(m.outcome.reason), []).append(m.spec.title)
+                named.add(m.spec.name)
+    return list(reasons.items())
+
+
+def range_words(results: Sequence[tuple[int | None, MetricResult]], unit: str) -> str:
+    """ "3 seeds, 61.2 to 61.9%"; "" where there is one run."""
+    if len(results) < 2:
+        return ""
+    values = [result.value for _, result in results]
+    low, high = min(values), max(values)
+    return f"{len(values)} seeds, {number(low, unit, like=high)} to {quantity(high, unit)}"
+
+
+def per_arm(table: Table, kind: str, arms: Sequence[Arm]) -> dict[str, Any]:
+    """The columns `kind` of a table by arm, for those arms that have one."""
+    named = {arm.name: table.columns.get(f"{kind}:{arm.name}") for arm in arms}
+    return {name: column for name, column in named.items() if column is not None}

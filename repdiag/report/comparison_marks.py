@@ -1,0 +1,202 @@
+"""Small drawings of a comparison's page: differences around zero, and the runs of an arm side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from repdiag.comparison.types import Difference
+from repdiag.report.comparison_arms import EFFECT_CLASSES, EFFECT_WORDS, Arm, Reading, points, said, signed
+from repdiag.report.numbers import number, quantity
+from repdiag.report.svg import tag
+from repdiag.types import Direction, MetricResult
+
+LANE = 12.0  # height of one difference in a forest
+
+
+def _at(value: float, limits: tuple[float, float]) -> str:
+    low, high = limits
+    return f"{100 * ((value - low) / (high - low) if high > low else 0.5):.2f}%"
+
+
+def dot(shape: int, x: str, y: float, class_: str, r: float = 4) -> Markup:
+    """A mark: a ring for "before", a square for the control, a disk for all others."""
+    if shape == 0:
+        return tag("circle", cx=x, cy=y, r=r - 0.75, class_=f"ring {class_}")
+    if (
+        shape == 1
+    ):  # a place in percent cannot be moved by half a width: a short thick line stands for the square
+        return tag("svg", tag("rect", x=-r + 0.5, y=-r + 0.5, width=2 * r - 1, height=2 * r - 1, class_=class_),
+                   x=x, y=y, overflow="visible")  # fmt: skip
+    return tag("circle", cx=x, cy=y, r=r, class_=class_)
+
+
+def forest(differences: Sequence[Difference], reading: Reading) -> Markup:
+    """Differences of one metric on one scale with zero in the middle, the better side tinted.
+
+    The first is the one that counts: its interval is a bar in the color of its effect. The others are thin, with the
+    mark of the arm that is compared.
+    """
+    main = differences[0]
+    ends = [abs(v) for d in differences for v in (d.delta, *_ends(d))]
+    most = 1.12 * max(ends) or 1.0
+    limits = (-most, most)
+    height = 10 + LANE * len(differences)
+    parts: list[Markup] = []
+    if main.direction is not Direction.NEITHER:
+        side = "50%" if main.direction is Direction.HIGHER else "0%"
+        parts.append(tag("rect", x=side, y=0, width="50%", height=height, class_="better-side"))
+    parts.append(tag("line", x1="50%", x2="50%", y1=0, y2=height, class_="zero"))
+    for i, d in enumerate(differences):
+        y = 5 + LANE * (i + 0.5)
+        low, high = _ends(d)
+        arm = reading.arm(d.subject)
+        mark = 2 if arm is None else arm.mark
+        if i == 0:
+            class_ = f"effect {EFFECT_CLASSES[d.effect]}"
+            if d.interval is not None:
+                width = f"{100 * (high - low) / (2 * most):.2f}%"
+                parts.append(
+                    tag(
+                        "rect",
+                        x=_at(low, limits),
+                        y=y - 4,
+                        width=width,
+                        height=8,
+                        rx=1,
+                        class_=class_ + " bar",
+                    )
+                )
+            parts.append(dot(2, _at(d.delta, limits), y, class_, 4.5))
+        else:
+            class_ = f"arm-{mark}"
+            if d.interval is not None:
+                parts.append(
+                    tag(
+                        "line", x1=_at(low, limits), x2=_at(high, limits), y1=y, y2=y, class_=f"{class_} thin"
+                    )
+                )
+            parts.append(dot(mark, _at(d.delta, limits), y, class_, 3.5))
+    words = "; ".join(
+        f"{d.subject} against {d.against}: {said(d)}, {EFFECT_WORDS[d.effect]}" for d in differences
+    )
+    right = f"{signed(most, main.unit, most)} {points(main.unit)}"
+    parts += [
+        tag("text", signed(-most, main.unit, most), x="0%", y=height + 11, class_="tick"),
+        tag("text", "0", x="50%", y=height + 11, class_="tick mid"),
+        tag("text", right.strip(), x="100%", y=height + 11, class_="tick end"),
+    ]
+    return tag("svg", tag("title", words), *parts, class_="strip", role="img", height=height + 14)
+
+
+def _ends(d: Difference) -> tuple[float, float]:
+    return (d.delta, d.delta) if d.interval is None else (d.interval.low, d.interval.high)
+
+
+def seed_dots(values: Sequence[tuple[Arm, Sequence[float]]], unit: str) -> Markup:
+    """Every run's value of one metric, a lane per arm, on one scale: how far seeds scatter."""
+    known = [v for _, runs in values for v in runs]
+    if not known:
+        return Markup("")
+    low, high = min(known), max(known)
+    room = 0.06 * (high - low) or abs(high) or 1.0
+    limits = (low - room, high + room)
+    parts: list[Markup] = []
+    for i, (arm, runs) in enumerate(values):
+        y = 5.0 + 9 * i
+        parts.append(tag("line", x1="0%", x2="100%", y1=y, y2=y, class_="range faint"))
+        parts += [dot(arm.mark, _at(value, limits), y, f"arm-{arm.mark}", 3.2) for value in runs]
+    words = "; ".join(f"{arm.title}: {', '.join(quantity(v, unit) for v in runs)}" for arm, runs in values)
+    return tag("svg", tag("title", words), *parts, class_="strip", role="img", height=1 + 9 * len(values))
+
+
+def number_strip(
+    results: Sequence[tuple[int | None, MetricResult]], mark: int, limits: tuple[float, float], unit: str
+) -> Markup:
+    """The runs of one arm, each with its report's own interval, on the scale that all arms share."""
+    parts: list[Markup] = []
+    lane = 9.0
+    for i, (_, result) in enumerate(results):
+        y = 4.0 + lane * (i + 0.5)
+        parts.append(tag("line", x1="0%", x2="100%", y1=y, y2=y, class_="range faint"))
+        if result.interval is not None:
+            parts.append(
+                tag("line", x1=_at(result.interval.low, limits), x2=_at(result.interval.high, limits), y1=y, y2=y,
+                    class_=f"arm-{mark} wide")
+            )  # fmt: skip
+        parts.append(dot(mark, _at(result.value, limits), y, f"arm-{mark}", 3.6))
+    height = 4 + lane * len(results)
+    parts += [
+        tag("text", number(limits[0], unit), x="0%", y=height + 12, class_="tick"),
+        tag("text", number(limits[1], unit), x="100%", y=height + 12, class_="tick end"),
+    ]
+    words = "; ".join(
+        ("" if seed is None else f"seed {seed}: ") + quantity(r.value, unit) for seed, r in results
+    )
+    return tag("svg", tag("title", words), *parts, class_="strip", role="img", height=height + 16)
+
+
+def number_limits(results: Sequence[tuple[int | None, MetricResult]]) -> tuple[float, float]:
+    """One scale for all the numbers and their intervals."""
+    ends = [r.value for _, r in results]
+    ends += [end for _, r in results if r.interval is not None for end in (r.interval.low, r.interval.high)]
+    low, high = min(ends), max(ends)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def arms_forest(metric: str, reading: Reading) -> list[tuple[Arm, str, Difference | None, Markup]]:
+    """Each arm's difference from the control in one metric, all on one scale: value as text, difference, drawing."""
+    against = reading.comparison.against
+    found = [(arm, reading.difference(metric, arm.name, against)) for arm in reading.arms]
+    ends = [abs(v) for _, d in found if d is not None for v in (d.delta, *_ends(d))]
+    most = 1.1 * max(ends, default=0.0) or 1.0
+    rows = []
+    for arm, d in found:
+        unit = reading.specs[metric].unit if metric in reading.specs else ("" if d is None else d.unit)
+        value = quantity(reading.value(arm, metric), unit)
+        rows.append((arm, value, d, Markup("") if d is None else _lane(d, most)))
+    return rows
+
+
+def _lane(d: Difference, most: float) -> Markup:
+    """One difference on a given scale."""
+    limits, (low, high) = (-most, most), _ends(d)
+    class_ = f"effect {EFFECT_CLASSES[d.effect]}"
+    parts = []
+    if d.direction is not Direction.NEITHER:
+        side = "50%" if d.direction is Direction.HIGHER else "0%"
+        parts.append(tag("rect", x=side, y=0, width="50%", height=18, class_="better-side"))
+    parts.append(tag("line", x1="50%", x2="50%", y1=0, y2=18, class_="zero"))
+    if d.interval is not None:
+        width = f"{100 * (high - low) / (2 * most):.2f}%"
+        parts.append(
+            tag("rect", x=_at(low, limits), y=5, width=width, height=8, rx=1, class_=class_ + " bar")
+        )
+    parts.append(dot(2, _at(d.delta, limits), 9, class_, 4.5))
+    return tag(
+        "svg",
+        tag("title", f"{said(d)}, {EFFECT_WORDS[d.effect]}"),
+        *parts,
+        class_="strip",
+        role="img",
+        height=18,
+    )
+
+
+def class_lane(delta: float, low: float, high: float, most: float) -> Markup:
+    """A class's change of accuracy with its interval, on a scale with zero in the middle."""
+    limits = (-most, most)
+    parts = [tag("rect", x="50%", y=0, width="50%", height=16, class_="better-side")]
+    parts.append(tag("line", x1="50%", x2="50%", y1=0, y2=16, class_="zero"))
+    kind = "helped" if low > 0 else "hurt" if high < 0 else "unclear"
+    if np.isfinite([low, high]).all():
+        width = f"{100 * (high - low) / (2 * most):.2f}%"
+        parts.append(
+            tag("rect", x=_at(low, limits), y=4, width=width, height=8, rx=1, class_=f"effect {kind} bar")
+        )
+    parts.append(dot(2, _at(delta, limits), 8, f"effect {kind}", 4))
+    words = signed(delta, "share") + " points"
+    return tag("svg", tag("title", words), *parts, class_="strip", role="img", height=16)

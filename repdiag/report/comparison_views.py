@@ -1,0 +1,303 @@
+"""What the page of a comparison loops over: its parts, cut to a size that a page can hold, nothing computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from markupsafe import Markup
+
+from repdiag.comparison.types import Difference, Effect
+from repdiag.report import comparison_marks as marks
+from repdiag.report.columns import Column
+from repdiag.report.comparison_arms import (
+    EFFECT_CLASSES,
+    EFFECT_WORDS,
+    Arm,
+    Reading,
+    delta_text,
+    effect_counts,
+    interval_words,
+    method_words,
+    points,
+    range_words,
+)
+from repdiag.report.comparison_tables import flat_facts
+from repdiag.report.grids import Cell, Grid, cell_of, text
+from repdiag.report.numbers import ARROWS, MISSING, WORDS, exact, interval_text, number
+from repdiag.report.views import flat
+
+MAX_ABLATED = 8  # quantities in the table of all arms
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdict as a sentence, and the numbers behind it."""
+
+    word: str
+    kind: str
+    sentence: str
+    reason: str
+    cards: tuple[Card, ...]
+    metric: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One arm's number in the primary measure."""
+
+    arm: Arm
+    value: str
+    exact: str
+    unit: str
+    about: str
+    strip: Markup
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference between two arms as the page shows it."""
+
+    of: str
+    to: str
+    delta: str
+    exact: str
+    unit: str
+    interval: str
+    method: str
+    word: str
+    kind: str
+
+
+def change(d: Difference) -> Change:
+    """The view of one difference."""
+    return Change(
+        text(d.subject),
+        text(d.against),
+        delta_text(d),
+        exact(d.delta),
+        points(d.unit),
+        interval_words(d),
+        method_words(d.interval),
+        EFFECT_WORDS[d.effect],
+        EFFECT_CLASSES[d.effect],
+    )
+
+
+def answer(reading: Reading) -> Answer:
+    """The verdict; cards and changes only where a primary measure decides."""
+    comparison = reading.comparison
+    subject = text(comparison.subject)
+    sentence = {
+        Effect.HELPED: f"{subject} helped.",
+        Effect.NO_EVIDENCE: f"No evidence that {subject} helped.",
+        Effect.HURT: f"{subject} hurt.",
+    }[comparison.effect]
+    metric = reading.primary
+    cards: tuple[Card, ...] = ()
+    changes: tuple[Change, ...] = ()
+    title = ""
+    if metric is not None:
+        found = [(arm, reading.results(arm, metric)) for arm in reading.main]
+        found = [(arm, results) for arm, results in found if results]
+        limits = (
+            marks.number_limits([one for _, results in found for one in results]) if found else (0.0, 1.0)
+        )
+        cards = tuple(_card(reading, arm, results, metric, limits) for arm, results in found)
+        changes = tuple(change(d) for d in reading.pairs(metric))
+        title = next(d.title for d in comparison.differences if d.metric == metric)
+    return Answer(
+        EFFECT_WORDS[comparison.effect],
+        EFFECT_CLASSES[comparison.effect],
+        sentence,
+        text(comparison.reason),
+        cards,
+        title,
+        changes,
+    )
+
+
+def _card(
+    reading: Reading,
+    arm: Arm,
+    results: Sequence[tuple[int | None, Any]],
+    metric: str,
+    limits: tuple[float, float],
+) -> Card:
+    unit = _unit(reading, metric)
+    value = reading.value(arm, metric)
+    if len(results) == 1:
+        only = results[0][1]
+        about = interval_text(only.interval, unit, only.value)
+    else:
+        about = range_words(results, unit)
+    shown = number(value, unit) + ("%" if unit in ("share", "%") else "")
+    words = "" if unit in ("share", "%") else unit
+    return Card(arm, shown, exact(value), words, about, marks.number_strip(results, arm.mark, limits, unit))
+
+
+def _unit(reading: Reading, metric: str) -> str:
+    return next((d.unit for d in reading.comparison.differences if d.metric == metric), "")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric: in the forest, and in the table of all."""
+
+    metric: str
+    title: str
+    family: str
+    meaning: str
+    arrow: str
+    arrow_words: str
+    primary: bool
+    change: Change | None
+    forest: Markup
+    values: tuple[Cell, ...]
+    dots: Markup
+
+
+def lines(reading: Reading) -> list[Line]:
+    """All metrics with a difference between subject and control, in the order of the reports."""
+    pair = (reading.comparison.subject, reading.comparison.against)
+    found = ((metric, reading.difference(metric, *pair)) for metric in reading.metrics)
+    return [_line(reading, metric, d) for metric, d in found if d is not None]
+
+
+def _line(reading: Reading, metric: str, d: Difference) -> Line:
+    spec = reading.specs.get(metric)
+    runs = [(arm, [r.value for _, r in reading.results(arm, metric)]) for arm in reading.main]
+    return Line(
+        metric,
+        text(d.title),
+        _family(reading.family(metric)),
+        "" if spec is None else spec.meaning,
+        ARROWS[d.direction],
+        WORDS[d.direction],
+        d.primary,
+        change(d),
+        marks.forest(reading.pairs(metric), reading),
+        tuple(cell_of(reading.value(arm, metric), d.unit) for arm in reading.main),
+        marks.seed_dots(runs, d.unit),
+    )
+
+
+def _family(name: str) -> str:
+    return text(name.replace("_", " ").capitalize())
+
+
+@dataclass(frozen=True)
+class Family:
+    """The metrics of one family: those to look at, and those that say nothing."""
+
+    name: str
+    counts: str
+    shown: tuple[Line, ...]
+    folded: tuple[Line, ...]
+
+
+def families(reading: Reading, every: Sequence[Line]) -> list[Family]:
+    """Lines by family; folded away are those that are no headline and show no effect."""
+    order = list(dict.fromkeys(line.family for line in every))
+    ranked = sorted(every, key=lambda line: order.index(line.family))
+    pair = (reading.comparison.subject, reading.comparison.against)
+    telling = set(reading.telling)
+    made = []
+    for name, group in groupby(ranked, key=lambda line: line.family):
+        members = list(group)
+        differences = [d for line in members if (d := reading.difference(line.metric, *pair)) is not None]
+        counts = ", ".join(f"{n} {EFFECT_WORDS[effect]}" for effect, n in effect_counts(differences))
+        shown = tuple(line for line in members if line.metric in telling)
+        made.append(
+            Family(name, counts, shown, tuple(line for line in members if line.metric not in telling))
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """All arms in the measure that tells most, and a table of further quantities."""
+
+    title: str
+    arrow: str
+    arrow_words: str
+    rows: tuple[tuple[Arm, str, Change | None, Markup], ...]
+    grid: Grid
+    marks: tuple[tuple[str, ...], ...]  # class names of the grid's cells
+
+
+def ablation(reading: Reading) -> Ablation | None:
+    """Every arm against the same control, where there are more than the three."""
+    if not reading.others or not reading.telling:
+        return None
+    metric = reading.primary or reading.telling[0]
+    first = next(d for d in reading.comparison.differences if d.metric == metric)
+    rows = tuple(
+        (arm, value, None if d is None else change(d), drawn)
+        for arm, value, d, drawn in marks.arms_forest(metric, reading)
+    )
+    chosen = reading.telling[:MAX_ABLATED]
+    heads = [Column("Arm")]
+    cells: list[list[Cell]] = [[Cell(arm.title, "", False)] for arm in reading.arms]
+    classes: list[list[str]] = [[""] for _ in reading.arms]
+    for name in chosen:
+        d = next(one for one in reading.comparison.differences if one.metric == name)
+        unit = f" ({d.unit})" if d.unit not in ("", "share", "%") else ""
+        heads.append(Column(f"{d.title}{unit} {ARROWS[d.direction]}"))
+        for i, arm in enumerate(reading.arms):
+            cells[i].append(cell_of(reading.value(arm, name), d.unit))
+            own = reading.difference(name, arm.name, reading.comparison.against)
+            classes[i].append("" if own is None else EFFECT_CLASSES[own.effect])
+    grid = Grid(tuple(heads), tuple(map(tuple, cells)), len(cells))
+    return Ablation(
+        text(first.title),
+        ARROWS[first.direction],
+        WORDS[first.direction],
+        rows,
+        grid,
+        tuple(map(tuple, classes)),
+    )
+
+
+def runs(reading: Reading) -> Grid | None:
+    """What training did in each run: a row per run, a column per fact that is a number or a word."""
+    trained = [(arm, run) for arm in reading.arms for run in arm.runs]
+    names = list(dict.fromkeys(name for _, run in trained for name, _ in flat_facts(run.training)))
+    heads = [
+        Column("Arm"),
+        Column("Seed"),
+        Column("Encoder"),
+        *(Column(text(name.replace("_", " "))) for name in names),
+    ]
+    rows = []
+    for arm, run in trained:
+        facts = dict(flat_facts(run.training))
+        identity = run.report.encoder.get("fingerprint") or run.report.encoder.get("sha256") or ""
+        cells = [cell_of(None if name not in facts or facts[name] == "" else facts[name]) for name in names]
+        first = (
+            Cell(arm.title, "", False),
+            cell_of(run.seed),
+            Cell(text(str(identity)[:16]) or MISSING, "", False),
+        )
+        rows.append((*first, *cells))
+    return Grid(tuple(heads), tuple(rows), len(rows)) if rows else None
+
+
+def provenance(reading: Reading) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What the numbers depend on: nested parts of the configuration each on their own."""
+    config = reading.comparison.config
+    plain = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    parts: dict[str, Any] = {"Comparison": plain}
+    parts |= {_family(str(key)): value for key, value in config.items() if isinstance(value, dict)}
+    if reading.comparison.arms:
+        first = reading.comparison.arms[0].report
+        parts |= {
+            "Scored encoder": first.encoder,
+            "Scored images": first.dataset,
+            "Scored with": first.config,
+        }
+        parts["Environment"] = first.environment
+    return [(title, flat(part)) for title, part in parts.items() if part]
