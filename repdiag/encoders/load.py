@@ -19,6 +19,7 @@ from repdiag.encoders.hints import BY_USER, by_user, said_by_file
 from repdiag.encoders.input import Preprocessing, doubt, imagenet, of_metadata
 from repdiag.encoders.kept import said_by_file as said_kept
 from repdiag.encoders.model_folder import is_model_folder
+from repdiag.encoders.origin import Origin, direct
 from repdiag.encoders.sketch import is_computed
 from repdiag.encoders.translations import View
 from repdiag.encoders.types import Encoder, Loading
@@ -60,6 +61,10 @@ def load_encoder(
         "size": size, "resize": resize, "interpolation": interpolation, "mean": mean, "std": std
     }  # fmt: skip
     choices: dict[str, Any] = {"layer": layer, "pool": pool, "l2": l2}
+    options = wishes | {
+        "arch": arch, "key": key, "prefix": prefix, "trust_pickle": trust_pickle, "stem_padding": stem_padding,
+        "max_pool": max_pool, "heads": heads,
+    }  # fmt: skip
     about_a_file = {
         "--arch": arch, "--key": key, "--prefix": prefix, "--trust-pickle": trust_pickle or None,
         "--stem-padding": stem_padding, "--max-pool": max_pool, "--heads": heads,
@@ -74,7 +79,7 @@ def load_encoder(
     if is_model_folder(Path(model)):
         if given:
             raise UsageError(f"{given} tell about a checkpoint file, but this is a model folder", where=model)
-        return huggingface.load(model, wishes, **choices)
+        return _opened_with(huggingface.load(model, wishes, **choices), options)
     try:
         hints = by_user(stem_padding, max_pool, heads)
     except ValueError as error:
@@ -82,7 +87,15 @@ def load_encoder(
     wanted = Wanted(model, key, prefix, hints)
     checkpoint = _read(model, trust_pickle)
     kept = said_kept(checkpoint.metadata, model)
-    return as_the_file_says(_of_file(checkpoint, arch, wanted, wishes, choices), kept, model)
+    found = _opened_with(_of_file(checkpoint, arch, wanted, wishes, choices), options)
+    return as_the_file_says(found, kept, model)
+
+
+def _opened_with(encoder: Encoder, options: Mapping[str, Any]) -> Encoder:
+    """The encoder that also knows the keywords that its file was opened with (those about features aside)."""
+    assert encoder.origin is not None
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    return dataclasses.replace(encoder, origin=dataclasses.replace(encoder.origin, options=given))
 
 
 def _of_file(
@@ -213,7 +226,11 @@ def _network(
     )
     name = Path(wanted.where).name
     more = {**choices, "tensors": tensors}
-    return assemble(name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity, **more)
+    encoder = assemble(name, fit.recipe.name, network, known, loading, wishes, fit.recipe.identity, **more)
+    view, start = fit.view.sources, settled.prefix
+    sources = {own: view[start + own] for own in network.state_dict() if start + own in view}
+    origin = Origin(wanted.where, checkpoint.container, checkpoint.sha256, lambda: sources, start)
+    return dataclasses.replace(encoder, origin=origin)
 
 
 class _Under(Mapping[str, torch.Tensor]):
@@ -303,4 +320,9 @@ def _program(
     architecture = f"{checkpoint.container} program"
     # the operations are part of the file, so that equal weights alone do not make equal encoders
     identity = f"{architecture} {checkpoint.sha256}"
-    return assemble(Path(model).name, architecture, network, known, loading, wishes, identity, **choices)
+    encoder = assemble(Path(model).name, architecture, network, known, loading, wishes, identity, **choices)
+    # torch.export's programs are run by a module around them (`checkpoints.program`)
+    names = {own: own.removeprefix("program.") for own in network.state_dict()}
+    sources = direct(names, checkpoint.tensors)
+    place = Origin(model, checkpoint.container, checkpoint.sha256, lambda: sources)
+    return dataclasses.replace(encoder, origin=place)

@@ -11,6 +11,8 @@ from repdiag.encoders.input import Preprocessing
 if TYPE_CHECKING:
     import torch
 
+    from repdiag.encoders.origin import Origin
+
 SHOWN = 40  # names of tensors in a description
 
 
@@ -80,7 +82,8 @@ class Encoder:
     architecture and the pooling: equal for equal weights whatever file they came in. `channels_last` tells
     whether it also runs with weights and images in that memory format (`x.view(B, -1)` does not).
     `outputs` says what the D columns are, left to right: usually one output called "output", several when
-    several layers were chosen (`features.select`). `l2`: the columns of each have unit length.
+    several layers were chosen (`features.select`). `l2`: the columns of each have unit length. `origin` tells
+    where in which file its tensors are; None for what came from no file.
     """
 
     module: torch.nn.Module = field(repr=False)
@@ -93,6 +96,7 @@ class Encoder:
     channels_last: bool = True
     outputs: tuple[Output, ...] = ()
     l2: bool = False
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.outputs:

@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from repdiag.checkpoints.rewrite.place import Home
-from repdiag.errors import OutputError
+from repdiag.errors import UsageError
 
 ALIGNMENT = 64  # of stored records, as torch writes them for torch.load(mmap=True)
 HEADER = 30  # bytes of a record's own header, before its name
@@ -17,12 +17,12 @@ PADDING = b"FB"  # what torch calls the extra field that it aligns with
 def repacked(path: Path, contents: Mapping[Home, bytes]) -> None:
     """The zip at `path` with other contents in the given records, all others as they are, in their order.
 
-    Raises OutputError where the zip is only a part of a file.
+    Raises UsageError where the zip is only a part of a file.
     """
     archive = next(iter(contents)).archive
     assert archive is not None
     if archive.begin or archive.size != path.stat().st_size:
-        raise OutputError(
+        raise UsageError(
             "The tensors are compressed inside a larger file, which cannot be written back", where=str(path)
         )
     new = {home.record.header: content for home, content in contents.items() if home.record is not None}

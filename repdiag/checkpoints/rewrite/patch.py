@@ -17,7 +17,7 @@ from repdiag.checkpoints.rewrite.packing import repacked
 from repdiag.checkpoints.rewrite.place import FAMILIES, Home, Window
 from repdiag.checkpoints.storages import same_bits
 from repdiag.checkpoints.zips import ZipDamage, damaged
-from repdiag.errors import CheckpointError, OutputError
+from repdiag.errors import CheckpointError, UsageError
 
 DESCRIBED = 1 << 3  # of a record's flags: its checksum follows its content
 DESCRIPTOR = b"PK\x07\x08"
@@ -45,17 +45,17 @@ def replace_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Replaced
 
     `path` must be a copy that nobody else looks at: a failure leaves it half written. Types, shapes, strides and
     shared storages stay as they are, numbers are rounded to the stored type; the file's length stays too, unless a
-    record of a zip is compressed. Raises OutputError when the container cannot be written back, a tensor is not in
+    record of a zip is compressed. Raises UsageError when the container cannot be written back, a tensor is not in
     it or of another shape, or two that share numbers are to get different ones; OSError as writing does; and
     CheckpointError or UnsafeCheckpointError as reading does.
     """
     source = source_of(path)
     kind = container_of(source).name
     if kind not in {family.name for family in FAMILIES}:
-        raise OutputError(f"A {kind} file cannot be written back", where=str(path))
+        raise UsageError(f"A {kind} file cannot be written back", where=str(path))
     windows = FAMILIES.get(kind).windows(source)
     if lacking := [name for name in tensors if name not in windows]:
-        raise OutputError(
+        raise UsageError(
             f"{len(lacking)} of the tensors have no place of their own in the file (first: {lacking[0]})",
             where=str(path),
         )
@@ -84,12 +84,12 @@ def _part(name: str, window: Window, whole: torch.Tensor | None) -> torch.Tensor
     if whole is None:
         return None
     if window.ref.quantizer:
-        raise OutputError(f"The tensor {name} is quantized in the file and cannot be written back")
+        raise UsageError(f"The tensor {name} is quantized in the file and cannot be written back")
     if window.box is not None:
         for axis, (begin, length) in enumerate(zip(window.box.offsets, window.box.sizes, strict=True)):
             whole = whole.narrow(axis, begin, length)
     if tuple(whole.shape) != window.ref.shape:
-        raise OutputError(
+        raise UsageError(
             f"The tensor {name} is {window.ref.shape} in the file, and {tuple(whole.shape)} would be written"
         )
     return whole.detach().cpu().to(getattr(torch, window.ref.dtype))
@@ -110,7 +110,7 @@ def _changed(home: Home, pieces: list[_Piece]) -> tuple[bytearray, list[str]]:
             if not same_bits(before[id(piece)], after):
                 along.append(piece.name)
         elif not same_bits(piece.new, after):
-            raise OutputError(
+            raise UsageError(
                 f"The tensor {piece.name} shares its numbers with another one in the file, or with itself, and"
                 " training gave them different ones",
                 where=str(home.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,14 @@ from repdiag.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Weights:
-    """All tensors of a folder; `notes` are readings, `stubbed` and `warnings` those of the checkpoint reader."""
+    """All tensors of a folder; `notes` are readings, `stubbed` and `warnings` those of the checkpoint reader.
+
+    `sha256` is the digest of the files' names and digests, for a single file its own.
+    """
 
     container: str
     tensors: Mapping[str, torch.Tensor]
+    sha256: str
     notes: tuple[str, ...] = ()
     stubbed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -28,10 +33,12 @@ def read_weights(folder: Path) -> Weights:
     """The tensors of the folder's weights (`model_folder.weight_files`); raises CheckpointError."""
     found = weight_files(folder)
     files = {name: read_checkpoint(folder / name) for name in found.names}
+    digest = hashlib.sha256("".join(f"{name} {file.sha256}\n" for name, file in files.items()).encode())
     tensors = found.merged({name: file.tensors for name, file in files.items()})
     return Weights(
         found.container(next(iter(files.values())).container),
         tensors,
+        digest.hexdigest(),
         found.notes,
         tuple(dict.fromkeys(name for file in files.values() for name in file.stubbed)),
         tuple(dict.fromkeys(note for file in files.values() for note in file.warnings)),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from repdiag.checkpoints import Checkpoint
+from repdiag.checkpoints import Checkpoint, TensorInfo
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.huggingface import processor, timm_folder, transformers_model
 from repdiag.encoders.huggingface.folder import Weights, halves, read_weights
+from repdiag.encoders.huggingface.learning import learned
 from repdiag.encoders.input import Preprocessing, doubt, of_metadata, override
 from repdiag.encoders.model_folder import CONFIG, read_json
+from repdiag.encoders.origin import Origin
 from repdiag.encoders.types import Encoder, Loading
 from repdiag.errors import CheckpointError, UnsafeCheckpointError
 
@@ -58,7 +61,9 @@ def load_saved(model: str, checkpoint: Checkpoint, wishes: Mapping[str, Any], **
         ) from error
     _refuse_code(config, Path(model))
     network_class, parsed = transformers_model.parse(config, model)
-    weights = Weights(checkpoint.container, checkpoint.tensors, (), (), checkpoint.warnings)
+    weights = Weights(
+        checkpoint.container, checkpoint.tensors, checkpoint.sha256, (), (), checkpoint.warnings
+    )
     return _encoder(Path(model).name, model, network_class, parsed, weights, known, (), wishes, choices)
 
 
@@ -108,7 +113,7 @@ def _encoder(
         warnings=(*weights.warnings, *notes, *doubt(known, wishes["mean"])),
     )
     architecture = f"{LIBRARY}{network_class.__name__}"
-    return assemble(
+    encoder = assemble(
         name,
         architecture,
         built.network,
@@ -118,3 +123,9 @@ def _encoder(
         f"{architecture} {built.identity}",
         **choices,
     )
+    infos = {
+        tensor: TensorInfo(tuple(found.shape), str(found.dtype).removeprefix("torch."))
+        for tensor, found in weights.tensors.items()
+    }
+    origin = Origin(where, weights.container, weights.sha256, lambda: learned(built.fill, infos))
+    return dataclasses.replace(encoder, origin=origin)

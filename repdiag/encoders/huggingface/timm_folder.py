@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -16,6 +17,7 @@ from repdiag.encoders import prefixes, weights, zoo
 from repdiag.encoders.assemble import assemble
 from repdiag.encoders.huggingface.folder import halves, read_weights
 from repdiag.encoders.input import Preprocessing, doubt
+from repdiag.encoders.origin import Origin, direct
 from repdiag.encoders.preprocessing import of_library
 from repdiag.encoders.sketch import Shape, is_computed, required
 from repdiag.encoders.types import Encoder, Loading
@@ -67,7 +69,10 @@ def load(folder: Path, config: Mapping[str, Any], wishes: Mapping[str, Any], **c
         warnings=(*read.warnings, *doubt(known, wishes["mean"])),
     )
     identity = f"{full} {json.dumps(arguments, sort_keys=True)}" if arguments else ""
-    return assemble(folder.resolve().name, full, network, known, loading, wishes, identity, **choices)
+    encoder = assemble(folder.resolve().name, full, network, known, loading, wishes, identity, **choices)
+    sources = direct({name: name for name in state}, read.tensors)
+    origin = Origin(where, read.container, read.sha256, lambda: sources)
+    return dataclasses.replace(encoder, origin=origin)
 
 
 def _build(architecture: str, arguments: Mapping[str, Any], where: str) -> nn.Module:

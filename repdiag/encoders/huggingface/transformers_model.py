@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,11 @@ SPARE = ("mask_token",)
 
 @dataclass(frozen=True)
 class Built:
-    """The network, what became of the tensors, and a hash of everything in the config that matters."""
+    """The network, what became of the tensors, and a hash of everything in the config that matters.
+
+    `fill` makes another such network's tensors of other tensors of the file, by the network's names; those that the
+    file does not give are left out.
+    """
 
     network: Vision
     identity: str
@@ -57,6 +61,7 @@ class Built:
     missing: tuple[str, ...]
     ignored: tuple[str, ...]
     readings: tuple[str, ...]
+    fill: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
 def library() -> Any:
@@ -168,6 +173,12 @@ def build(
     network = Vision(weights.frozen(model), essence(parsed), made_for, patch)
     taken = _choose(network, torch.zeros(1, channels, size, size), where)
     described = json.dumps(network.config, sort_keys=True) + network.takes
+
+    def fill(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        filled, told = _filled(network_class, parsed, given, options, where)
+        absent = set(told["missing_keys"])
+        return {f"model.{name}": t for name, t in filled.state_dict().items() if name not in absent}
+
     return Built(
         network,
         hashlib.sha256(described.encode()).hexdigest(),
@@ -177,6 +188,7 @@ def build(
         missing=tuple(sorted({*report["missing_keys"], *poolers})),
         ignored=tuple(name for name in left if name not in set(dropped)),
         readings=(taken, *_masking(network)),
+        fill=fill,
     )
 
 
