@@ -112,8 +112,8 @@ def page() -> str:
             parts.append(_study(study, found))
     parts.append(
         "## How it was made\n\n    python -m benchmarks.evidence.finetune\n\nDifferences are means over seeds and"
-        " images with 95 % intervals that cover both ([how](../explanation/did-it-help.md)); only the linear probe decides"
-        " the verdict, and no interval is corrected for the number of measures.\n"
+        " images with 95 % intervals that cover both ([how](../explanation/did-it-help.md)); only the linear probe"
+        " decides the verdict, and no interval is corrected for the number of measures.\n"
     )
     return flowed("\n".join(parts))
 
