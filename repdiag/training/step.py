@@ -1,0 +1,321 @@
+"""One step: the views of a global batch, the forward passes, the loss of all processes, its gradient, the move."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from repdiag.errors import UsageError
+from repdiag.objectives import processes
+from repdiag.objectives.contract import Heads, Loss, Outputs
+from repdiag.training.augment import Augmentation, Draws, augmentations, draw, small_side, weak
+from repdiag.training.guards import check_finite
+from repdiag.training.job import TrainJob
+from repdiag.training.networks import Networks
+from repdiag.training.optim import drift, momentum_at, rate, set_rate
+from repdiag.training.schedule import Phase, Schedule
+from repdiag.training.seeds import seed_of
+from repdiag.training.sight import Sight
+from repdiag.training.wrap import still_statistics
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one step gave: each part of the loss ("base", "term.x"), the gradient's norm before clipping, the rate.
+
+    `stop`: some process was asked to stop.
+    """
+
+    values: Mapping[str, float]
+    norm: float
+    lr: float
+    stop: bool
+
+
+class Stepper:
+    """Takes steps on `nets`. `reference` (N, R) are the start encoder's features of all clean images, or None.
+
+    What is random in a step (views, dropout, drop path) follows from the seed and the step's number: views from draws
+    for the global batch, of which each process takes its rows, so that one process and several see the same views.
+    """
+
+    def __init__(self, job: TrainJob, nets: Networks, plan: Schedule, reference: Tensor | None) -> None:
+        self.job, self.nets, self.plan, self.reference = job, nets, plan, reference
+        self.sight = Sight.of(job, max(16, min(256, plan.own)))
+        how, config = job.encoder.preprocessing, job.config
+        small = small_side(job.encoder.module, how) if config.views > 2 else None
+        self.how: tuple[Augmentation, ...] = augmentations(config, how, small)
+        self.weak = weak(how) if nets.needs.weak_view else None
+        self._learned = nets.parameters()
+        self._heads = [p for part in nets.new for p in part.parameters() if p.requires_grad]
+        self._warm_up = round(config.warmup_epochs * plan.per_epoch)
+
+    # ------------------------------------------------------------------------------------------ a step
+
+    def take(
+        self,
+        phase: Phase,
+        step: int,
+        rows: Tensor,
+        squares: Iterator[Tensor],
+        optimizer: torch.optim.Optimizer,
+        asked: bool = False,
+    ) -> Took:
+        """One step on the global batch `rows` (B,), of which `squares` gives this process's images part by part.
+
+        Raises InputError before the step is taken when the loss or its gradient is not finite.
+        """
+        config, plan = self.job.config, self.plan
+        heads_only = phase == "heads"
+        learned = self._heads if heads_only else self._learned
+        draws, weak_draws = self._draw(phase, step)
+        progress = 0.0 if heads_only else step / plan.steps("train")
+        optimizer.zero_grad(set_to_none=True)
+        names: list[str] = []
+        summed: Tensor | None = None
+        for number, (part, own) in enumerate(plan.slices()):
+            outputs = self._outputs(
+                next(squares),
+                rows[part],
+                [d.rows(own) for d in draws],
+                weak_draws.rows(own) if weak_draws is not None else None,
+                seed_of(config.seed, "noise", phase, step, number),
+                progress,
+                frozen=heads_only,
+            )
+            loss = self._loss(outputs, seed_of(config.seed, "loss", phase, step, number), apart=heads_only)
+            total = loss.total / plan.parts
+            if total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]
+            elif not heads_only:
+                raise UsageError(f"The loss of {config.base} does not depend on the encoder")
+            names = ["base", *(f"term.{name}" for name in loss.terms)]
+            found = (
+                torch.stack([loss.base.detach(), *(term.detach() for term in loss.terms.values())])
+                / plan.parts
+            )
+            summed = found if summed is None else summed + found
+            del outputs, loss, total
+        assert summed is not None
+        stop = self._average_gradients(learned, asked)
+        norm = clipped([p.grad for p in learned if p.grad is not None], 0.0 if heads_only else config.clip)
+        *numbers, size = (
+            torch.cat([summed, norm.to(summed).view(1)]).double().tolist()
+        )  # the one wait for the device
+        values = dict(zip(names, numbers, strict=True))
+        check_finite(values, size, self._place(phase, step), self.job.folder)
+        lr = config.head_lr if heads_only else self._rate(step)
+        set_rate(optimizer, lr)
+        optimizer.step()
+        self._follow(heads_only, progress)
+        return Took(values, size, lr, stop)
+
+    def _rate(self, step: int) -> float:
+        config = self.job.config
+        return rate(step, self.plan.steps("train"), self._warm_up, config.lr, config.min_lr)
+
+    def _place(self, phase: Phase, step: int) -> str:
+        epoch = step // self.plan.per_epoch + 1
+        where = "the warm-up of the heads" if phase == "heads" else f"epoch {epoch} of {self.plan.epochs}"
+        return f"{where}, step {step + 1} of {self.plan.steps(phase)}"
+
+    def _follow(self, heads_only: bool, progress: float) -> None:
+        nets = self.nets
+        start = nets.momentum
+        if heads_only:
+            if start is not None:
+                nets.follow_heads(start)
+            return
+        if start is not None:
+            nets.follow(momentum_at(start, progress, nets.constant))
+        if nets.average is not None:
+            drift(nets.average, nets.encoder, self.job.config.ema)
+
+    def _draw(self, phase: Phase, step: int) -> tuple[list[Draws], Draws | None]:
+        """For the global batch, on the CPU; the weak view has a generator of its own, so that arms see the same."""
+        seed, batch = self.job.config.seed, self.plan.batch
+        generator = torch.Generator().manual_seed(seed_of(seed, "views", phase, step))
+        draws = [draw(batch, how, generator) for how in self.how]
+        if self.weak is None:
+            return draws, None
+        generator.manual_seed(seed_of(seed, "weak view", phase, step))
+        return draws, draw(batch, self.weak, generator)
+
+    # --------------------------------------------------------------------------------- forward and loss
+
+    def _outputs(
+        self,
+        squares: Tensor,
+        rows: Tensor,
+        draws: Sequence[Draws],
+        weak_draws: Draws | None,
+        seed: int,
+        progress: float,
+        frozen: bool,
+    ) -> Outputs:
+        """What the objectives see of one part: everything of the global batch."""
+        nets, sight, device = self.nets, self.sight, self.job.device
+        views = sight.views(squares, draws, self.how)
+        rank = processes.rank()  # each process has other rows, so other dropout
+        torch.manual_seed(seed_of(seed, "encoder", rank))
+        with torch.no_grad() if frozen else contextlib.nullcontext():
+            features = sight.encode(nets.encoder, views)
+        slow: tuple[Tensor, ...] = ()
+        with torch.no_grad():
+            if nets.slow is not None:
+                torch.manual_seed(seed_of(seed, "slow", rank))
+                slow = sight.encode(nets.slow, views[:2])
+        torch.manual_seed(seed_of(seed, "heads", rank))
+        heads = nets.base.heads(features, slow if nets.base.momentum is not None else ())
+        more = self._more(squares, views, rows, weak_draws, seed_of(seed, "more", rank))
+        labels = self.job.images.labels
+        return Outputs(
+            features=_all(features),
+            heads=Heads(_all(heads.projections), _all(heads.predictions), _all(heads.targets)),
+            rows=rows.to(device),
+            labels=None if labels is None else labels[rows].to(device),
+            momentum=_all(slow) if nets.needs.momentum is not None else (),
+            weak=more.weak,
+            reference=more.reference,
+            progress=progress,
+        )
+
+    @torch.no_grad()
+    def _more(
+        self, squares: Tensor, views: Sequence[Tensor], rows: Tensor, weak_draws: Draws | None, seed: int
+    ) -> _More:
+        """What only some regularizers ask for."""
+        nets, sight = self.nets, self.sight
+        torch.manual_seed(seed)
+        seen: Tensor | None = None
+        if weak_draws is not None:
+            assert self.weak is not None
+            with still_statistics(nets.encoder):  # the control's statistics have not seen this view
+                (own,) = sight.encode(nets.encoder, sight.views(squares, [weak_draws], [self.weak]))
+            seen = processes.gather(own)
+        reference: tuple[Tensor, ...] = ()
+        if nets.first is not None:
+            reference = _all(sight.encode(nets.first, views[:2]))
+        elif self.reference is not None:
+            known = self.reference[rows].to(self.job.device, non_blocking=True)
+            reference = (known, known)
+        return _More(seen, reference)
+
+    def _loss(self, outputs: Outputs, seed: int, apart: bool) -> Loss:
+        """The base's loss and the regularizer's terms.
+
+        `apart`, in the warm-up, the terms do not reach the base's heads: those are trained by the base alone, and all
+        arms leave the warm-up with the same.
+        """
+        torch.manual_seed(seed)  # equal in all processes, which compute the same loss
+        base = self.nets.base.loss(outputs).float()
+        if apart:
+            outputs = dataclasses.replace(outputs, heads=_detached(outputs.heads))
+        torch.manual_seed(seed_of(seed, "terms"))
+        terms = {name: term.float() for name, term in self.nets.regularizer.terms(outputs).items()}
+        return Loss(base, terms)
+
+    # ------------------------------------------------------------------------------------ held-out loss
+
+    @torch.no_grad()
+    def held_out(self) -> float:
+        """The base's loss, without the regularizer, of the encoder that would be kept on fixed views of the
+        validation images, in eval mode; mean over full parts of a batch. NaN without validation images.
+
+        A copy of the base is asked, whose queues and centers do not learn from it. Of an average of weights the heads
+        are those of the trained encoder. Losses with a queue, or with moving targets, change their meaning over time.
+        """
+        images, plan, nets, seed = self.job.validation, self.plan, self.nets, self.job.config.seed
+        count = processes.count()
+        size = 0 if images is None else min(plan.part, len(images) // count * count)
+        if images is None or size < 2:
+            return float("nan")
+        base, labels = copy.deepcopy(nets.base).eval(), images.labels
+        own = slice(processes.rank() * size // count, (processes.rank() + 1) * size // count)
+        places = torch.arange(len(images) // size * size).view(-1, size)
+        total = torch.zeros((), device=self.job.device, dtype=torch.float64)
+        for number, (rows, squares) in enumerate(
+            zip(places, images.batches(p[own] for p in places), strict=True)
+        ):
+            generator = torch.Generator().manual_seed(seed_of(seed, "held-out views", number))
+            draws = [draw(size, how, generator).rows(own) for how in self.how]
+            views = self.sight.views(squares, draws, self.how)
+            features = self.sight.encode(nets.result, views)
+            slow = (
+                self.sight.encode(nets.slow, views[:2])
+                if nets.slow is not None and base.momentum is not None
+                else ()
+            )
+            torch.manual_seed(seed_of(seed, "held-out loss", number))
+            heads = base.heads(features, slow)
+            total += base.loss(
+                Outputs(
+                    features=_all(features),
+                    heads=Heads(_all(heads.projections), _all(heads.predictions), _all(heads.targets)),
+                    rows=rows.to(self.job.device),
+                    labels=None if labels is None else labels[rows].to(self.job.device),
+                    momentum=_all(slow),
+                )
+            ).double()
+        return float(total / len(places))
+
+    # -------------------------------------------------------------------------------------- gradients
+
+    def _average_gradients(self, learned: Sequence[nn.Parameter], asked: bool) -> bool:
+        """The mean over processes, in one collective; returns whether any of them was asked to stop.
+
+        Not DistributedDataParallel: a step passes several views and parts before its one exchange, heads and
+        regularizers are called by other methods than `forward`, and the loss has collectives of its own, whose order
+        with DDP's buckets nothing would keep. The cost: no overlap with the backward pass.
+        """
+        if processes.count() == 1:
+            return asked
+        given = [p for p in learned if p.grad is not None]
+        flag = torch.full((1,), float(asked), device=self.job.device)
+        flat = torch.cat([*(p.grad.flatten() for p in given if p.grad is not None), flag])
+        dist.all_reduce(flat)
+        flat /= processes.count()
+        place = 0
+        for parameter in given:
+            assert parameter.grad is not None
+            parameter.grad.copy_(flat[place : place + parameter.numel()].view_as(parameter.grad))
+            place += parameter.numel()
+        return bool(flat[-1] > 0)
+
+
+@dataclass(frozen=True)
+class _More:
+    weak: Tensor | None
+    reference: tuple[Tensor, ...]
+
+
+def _all(own: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Each with the rows of all processes."""
+    return tuple(processes.gather(one) for one in own)
+
+
+def _detached(heads: Heads) -> Heads:
+    def each(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(tensor.detach() for tensor in tensors)
+
+    return Heads(each(heads.projections), each(heads.predictions), each(heads.targets))
+
+
+def clipped(gradients: Sequence[Tensor], most: float) -> Tensor:
+    """The norm of all gradients together, which are then scaled to `most` where it is larger (0: never).
+
+    Not finite where one of them is not; then nothing useful is left of them.
+    """
+    if not gradients:
+        return torch.zeros(())
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
+    if most:
+        torch._foreach_mul_(list(gradients), (most / (norm + 1e-6)).clamp(max=1.0))
+    return norm
