@@ -76,59 +76,6 @@ def test_each_image_of_a_batch_gets_a_view_of_its_own() -> None:
     assert (torch.pdist(found) > 0.1).all()
 
 
-def test_a_crop_is_the_images_own_pixels_and_a_whole_one_is_the_image_or_its_mirror(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ramp = torch.linspace(0, 1, 32).view(1, 1, 1, 32).expand(64, 3, 32, 32).contiguous()
-    cropped = views.crop(ramp, generator())
-    slopes = cropped[:, 0, 16].diff(dim=1)[:, 2:-2]  # a part of a ramp is a flatter ramp, up or down
-    assert torch.allclose(slopes, slopes[:, :1].expand_as(slopes), atol=1e-5)
-    assert (slopes.abs() <= 1 / 31 + 1e-5).all()
-    assert 0.2 < float((slopes[:, 0] < 0).float().mean()) < 0.8
-    monkeypatch.setattr(views, "AREA", (1.0, 1.0))
-    monkeypatch.setattr(views, "ASPECT", (1.0, 1.0))
-    x = batch().float() / 255
-    whole = views.crop(x, generator())
-    mirrored = torch.tensor([torch.allclose(w, i.flip(-1), atol=1e-5) for w, i in zip(whole, x, strict=True)])
-    assert mirrored.any()
-    assert torch.allclose(whole[~mirrored], x[~mirrored], atol=1e-5)
-
-
-def test_color_leaves_gray_gray_and_matches_torchvision_where_both_agree(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from torchvision.transforms.v2 import functional as VF
-
-    flat = torch.rand(32, 1, 8, 8, generator=generator()).expand(-1, 3, -1, -1)
-    tinted = views.color(flat, generator())
-    assert (tinted.amax(1) - tinted.amin(1) < 1e-5).all()
-    for name in ("CONTRAST", "BRIGHTNESS", "HUE"):
-        monkeypatch.setattr(views, name, 0.0)
-    monkeypatch.setattr(views, "GRAY", 1.0)
-    x = batch().float() / 255
-    assert torch.allclose(views.color(x, generator()), VF.rgb_to_grayscale(x, 3), atol=2e-3)
-    monkeypatch.setattr(views, "GRAY", 0.0)
-    monkeypatch.setattr(views, "SATURATION", 0.0)
-    assert torch.allclose(views.color(x, generator()), x, atol=1e-5)
-
-
-def test_hue_keeps_the_luma_and_turns_back() -> None:
-    luma, turn = views._YIQ[:1], views._TURN
-    rest = torch.eye(3) - luma.expand(3, 3)
-    assert torch.allclose(luma @ turn, torch.zeros(1, 3), atol=1e-5)
-    assert torch.allclose(turn @ turn, -rest, atol=1e-5)  # two quarter turns: the opposite chroma
-
-
-def test_blur_matches_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision.transforms.v2 import functional as VF
-
-    monkeypatch.setattr(views, "SIGMA", (0.8, 0.8))
-    monkeypatch.setattr(views, "BLURRED", 1.0)
-    x = batch().float() / 255
-    expected = VF.gaussian_blur(x, kernel_size=[5, 5], sigma=[0.8, 0.8])
-    assert torch.allclose(views.blur(x, generator()), expected, atol=1e-5)
-
-
 # --------------------------------------------------------------------------------------------- training
 
 

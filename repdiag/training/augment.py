@@ -15,6 +15,7 @@ clamp and the contrast's mean); hue turns in YIQ, not HSV.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 
@@ -204,16 +205,16 @@ def _view(images: Tensor, draws: Draws, how: Augmentation) -> Tensor:
     if how.blur:
         smooth = _blurring(draws.sigma, size, how.radius)
         across, down = smooth @ across, smooth @ down
-    x = images.reshape(n, channels * side, side).float() @ across.mT  # each row of pixels
-    x = x.view(n, channels, side, size).transpose(1, 2).reshape(n, side, channels * size)
-    x = (down @ x).view(n, size, channels, size).transpose(1, 2).reshape(n, channels, size * size)
-    x = x / 255
+    rows = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    x = down @ rows.view(n, side, channels * side)
+    x = x.view(n, size * channels, side) @ across.mT
+    x = x.view(n, size, channels, size).transpose(1, 2).reshape(n, channels, size * size)
     if how.color or how.gray:
         x = _colored(x, draws)
     if how.solarize:
-        turned = (draws.solarize.view(n, 1, 1) > 0) & (x >= 0.5)
-        x = torch.where(turned, 1 - x, x)
-    return x.view(n, channels, size, size)
+        turned = (draws.solarize.view(n, 1, 1) > 0) & (x >= 127.5)
+        x = torch.where(turned, 255 - x, x)
+    return x.view(n, channels, size, size).div_(255)
 
 
 def _resizing(share: Tensor, place: Tensor, side: int, size: int, flip: Tensor | None = None) -> Tensor:
@@ -239,44 +240,45 @@ def _resizing(share: Tensor, place: Tensor, side: int, size: int, flip: Tensor |
 
 def _blurring(sigma: Tensor, size: int, radius: int) -> Tensor:
     """Weights (n, size, size) of a Gaussian along an axis, cut at `radius`, edges mirrored; the identity for 0."""
-    i = torch.arange(size, device=sigma.device)
-    near = (i.view(-1, 1) - i).abs()
-    before, after = i.view(-1, 1) + i, 2 * (size - 1) - i.view(-1, 1) - i
-    sigma = sigma.view(-1, 1, 1)
     steps = torch.arange(radius + 1, device=sigma.device)
-    # By distance: looked up for the pixel itself and for its two mirror images, if they are other places.
-    by_distance = (-0.5 * (steps / sigma.clamp(min=1e-3)) ** 2).exp().flatten(1)
-    by_distance = by_distance / (2 * by_distance.sum(1, keepdim=True) - 1)
-    table = torch.nn.functional.pad(by_distance, (0, 1))  # nothing beyond the radius
-    far = radius + 1
-    before = torch.where(i > 0, before, far).clamp(max=far)
-    after = torch.where(i < size - 1, after, far).clamp(max=far)
-    return table[:, near.clamp(max=far)] + table[:, before] + table[:, after]
+    kernel = (-0.5 * (steps / sigma.clamp(min=1e-3).view(-1, 1)) ** 2).exp()
+    kernel = kernel / (2 * kernel.sum(1, keepdim=True) - 1)  # both sides, and the middle once
+    return (kernel @ _neighbors(size, radius, sigma.device)).view(-1, size, size)
+
+
+@functools.lru_cache(maxsize=16)
+def _neighbors(size: int, radius: int, device: torch.device) -> Tensor:
+    """(radius + 1, size^2): for each distance, 1 where pixel j or a mirror image of it is so far from pixel i."""
+    pixel = torch.arange(size, device=device)
+    i, j, last = pixel.view(-1, 1), pixel, size - 1
+    far = [((i - j).abs() == d).float() for d in range(radius + 1)]
+    far = [one + ((i + j == d) & (j > 0)) for d, one in enumerate(far)]
+    far = [one + ((2 * last - i - j == d) & (j < last)) for d, one in enumerate(far)]
+    return torch.stack(far).flatten(1)
 
 
 def _colored(x: Tensor, draws: Draws) -> Tensor:
     """Contrast about the mean luma, then brightness, saturation and hue as one color matrix per image.
 
-    x (n, C, P) in [0, 1]. With L the projection onto luma, saturation s and hue angle a make s cos(a) (1 - L) +
+    x (n, C, P) in [0, 255]. With L the projection onto luma, saturation s and hue angle a make s cos(a) (1 - L) +
     s sin(a) T + L, T a quarter turn of the chroma; a gray image is one of saturation 0.
     """
     column = (-1, 1, 1)
     contrast, brightness = draws.contrast.view(column), draws.brightness.view(column)
     if x.shape[1] == 1:
         mean = x.mean(2, keepdim=True)
-        return (brightness * (contrast * x + (1 - contrast) * mean)).clamp_(0, 1)
+        return (brightness * (contrast * x + (1 - contrast) * mean)).clamp_(0, 255)
     weights, turn = _LUMA.to(x.device), _TURN.to(x.device)
     luma = weights.expand(3, 3)
     rest = torch.eye(3, device=x.device) - luma
     saturation = (draws.saturation * (1 - draws.gray)).view(column)
     angle = 2 * math.pi * draws.hue.view(column)
     matrix = luma + saturation * (angle.cos() * rest + angle.sin() * turn)
+    plain = (saturation == 1) & (angle == 0)
+    matrix = torch.where(plain, torch.eye(3, device=x.device), matrix)  # exactly, which the sum is not
     mean = weights @ x.mean(2, keepdim=True)
     shift = brightness * (1 - contrast) * mean  # gray, which the matrix leaves as it is
-    changed = torch.baddbmm(shift, brightness * contrast * matrix, x).clamp_(0, 1)
-    plain = (draws.contrast == 1) & (draws.brightness == 1) & (draws.hue == 0)
-    plain &= (draws.saturation == 1) & (draws.gray == 0)
-    return torch.where(plain.view(column), x, changed)  # exactly: the matrix would round
+    return torch.baddbmm(shift, brightness * contrast * matrix, x).clamp_(0, 255)
 
 
 def normalize(views: Tensor, how: Preprocessing) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -56,12 +57,12 @@ def _learned(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
 
 def _lars(groups: list[dict[str, Any]], config: TuneConfig) -> torch.optim.Optimizer:
     try:
-        from lightly.utils.lars import LARS
+        lars: Any = importlib.import_module("lightly.utils.lars")  # lightly has no types
     except ImportError as error:
         raise UsageError(
             "LARS is lightly's, which is not installed", do="pip install 'repdiag[tune]', or --optimizer sgd"
         ) from error
-    made: torch.optim.Optimizer = LARS(groups, lr=config.lr, momentum=config.momentum)
+    made: torch.optim.Optimizer = lars.LARS(groups, lr=config.lr, momentum=config.momentum)
     return made
 
 
