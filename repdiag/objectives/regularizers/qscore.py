@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -110,8 +111,11 @@ class QScoreRegularizer(Regularizer):
         n = self.numbers
         if self.selected.device != h.device:
             self.selected = self.selected.to(h.device)
-        self._last = qscore_terms(h, self.selected, n.eps, n.alpha, n.beta)
-        return self._last
+        made = qscore_terms(h, self.selected, n.eps, n.alpha, n.beta)
+        self._last = replace(
+            made, low=made.low.detach(), columns=made.columns.detach()
+        )  # or it holds the graph
+        return made
 
     def forward(self, *features: Tensor) -> Tensor:
         """The sum of both terms, to be added to a loss, of views (N, D) each."""
