@@ -209,15 +209,19 @@ def _curves(
     for arm in arms:
         for s in range(seeds):
             level = rng.normal(0, 0.03)
-            for epoch in range(epochs // 3 if arm == collapsed else epochs):
+            for epoch in range(
+                1 + (epochs // 3 if arm == collapsed else epochs)
+            ):  # 0: the start, after the heads' warm-up
                 t = epoch / epochs
                 base = 4.2 + 0.9 * np.exp(-4 * t) + level + rng.normal(0, 0.01)
-                terms = (np.nan, np.nan) if arm == "control" else (-0.02 * t, 0.3 * np.exp(-t))
+                terms = (np.nan, np.nan) if arm == "control" else (-2e-4 * (1 + t), 4e-3 * np.exp(-t))
                 rank = 187 + 4 * t + rng.normal(0, 1) if arm != collapsed else 187 * 0.4**epoch
                 rows.append({
                     "arm": arm, "seed": s, "epoch": epoch, "step": 40 * (epoch + 1),
-                    "loss": base + float(np.nansum(terms)), "base": base, "term_low": terms[0], "term_norm": terms[1],
-                    "held_out": base + 0.1 + 0.1 * t, "rank": rank, "lr": 1e-5 * (1 + np.cos(np.pi * t)) / 2,
-                    "seconds": 60.0 * epoch,
+                    "loss": base + float(np.nansum(terms)), "base": base, "term.low": terms[0], "term.norm": terms[1],
+                    "held_out": base + 0.1 + 0.1 * t, "rank": rank, "usage": 1.0 - 0.02 * t,
+                    "lr": 0.1 if epoch == 0 else 1e-5 * (1 + np.cos(np.pi * t)) / 2,
+                    "gradient_norm": 1.1 - 0.4 * t + rng.normal(0, 0.02), "images_per_second": 640.0 + rng.normal(0, 9),
+                    "seconds": 60.0 * epoch, "fact.below_alpha": np.nan if arm == "control" else 0.5 - 0.1 * t,
                 })  # fmt: skip
     return Table({name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())})

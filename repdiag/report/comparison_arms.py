@@ -12,7 +12,7 @@ import numpy as np
 from repdiag.comparison.types import Comparison, Difference, Effect, Scored
 from repdiag.report.grids import text
 from repdiag.report.numbers import number, quantity
-from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Skipped, Table
+from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Skipped
 
 MARKS = 8  # how many arms the style sheet tells apart; further ones begin anew
 EFFECT_WORDS = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "no evidence", Effect.HURT: "hurt"}
@@ -186,11 +186,19 @@ class Reading:
         return float(np.mean(values)) if values else None
 
 
-def effect_counts(differences: Iterable[Difference]) -> list[tuple[Effect, int]]:
-    """How many say what, in the order helped, hurt, no evidence; what none says is left out."""
-    effects = [d.effect for d in differences]
-    ordered = (Effect.HELPED, Effect.HURT, Effect.NO_EVIDENCE)
-    return [(effect, effects.count(effect)) for effect in ordered if effect in effects]
+def effect_word(d: Difference) -> str:
+    """What a difference says; "moved" where it is clear and no way is better."""
+    if d.direction is Direction.NEITHER and d.interval is not None and d.interval.low * d.interval.high > 0:
+        return "moved"
+    return EFFECT_WORDS[d.effect]
+
+
+def effect_counts(differences: Iterable[Difference]) -> str:
+    """How many say what: "2 helped, 1 hurt, 9 no evidence"; what none says is left out."""
+    found = [effect_word(d) for d in differences]
+    return ", ".join(
+        f"{found.count(word)} {word}" for word in ("helped", "hurt", "moved", "no evidence") if word in found
+    )
 
 
 def multiplicity(reading: Reading) -> str:
@@ -247,7 +255,7 @@ def _scale(d: Difference) -> float:
     Shares keep at least a tenth of a point, so that a tiny difference in a wide interval is not written out.
     """
     ends = () if d.interval is None else (d.interval.low, d.interval.high)
-    return max(abs(d.delta), *map(abs, ends))
+    return max([abs(d.delta), *map(abs, ends)])
 
 
 def said(d: Difference) -> str:
@@ -287,9 +295,3 @@ def range_words(results: Sequence[tuple[int | None, MetricResult]], unit: str) -
     values = [result.value for _, result in results]
     low, high = min(values), max(values)
     return f"{len(values)} seeds, {number(low, unit, like=high)} to {quantity(high, unit)}"
-
-
-def per_arm(table: Table, kind: str, arms: Sequence[Arm]) -> dict[str, Any]:
-    """The columns `kind` of a table by arm, for those arms that have one."""
-    named = {arm.name: table.columns.get(f"{kind}:{arm.name}") for arm in arms}
-    return {name: column for name, column in named.items() if column is not None}

@@ -130,7 +130,6 @@ class Changed:
     heads: tuple[str, ...]
     images: tuple[Image, ...]
     total: int
-    pictures: bool
 
 
 def changed(reading: Reading) -> Changed | None:
@@ -143,8 +142,8 @@ def changed(reading: Reading) -> Changed | None:
     flags = {side: _flags(reading, side) for side in sides}
     balance = tuple(Balance(text(side), int(w.sum()), int(r.sum())) for side, (w, r) in flags.items())
     wrong, right = flags[sides[0]]
-    shares = {arm.name: numeric(table, f"correct:{arm.name}") for arm in reading.main}
-    scores = {arm.name: numeric(table, f"q_score:{arm.name}") for arm in reading.main}
+    shares = _by_arm(reading, "correct")
+    scores = _by_arm(reading, "q_score")
     one, other = shares.get(reading.comparison.subject), shares.get(sides[0])
     moved = np.zeros(len(table)) if one is None or other is None else np.nan_to_num(np.abs(one - other))
     rows: list[int] = []
@@ -152,13 +151,15 @@ def changed(reading: Reading) -> Changed | None:
         found = np.flatnonzero(flag)
         rows += found[np.argsort(-moved[found], kind="stable")[:MAX_CHANGED]].tolist()
     pictures = _pictures(reading, [str(table.columns["id"][row]) for row in rows])
-    heads = [f"right {arm.title}" for arm in reading.main if shares[arm.name] is not None]
-    heads += [f"Q-Score {arm.title}" for arm in reading.main if scores[arm.name] is not None]
+    heads = [f"right {arm.title}" for arm in reading.main if arm.name in shares]
+    heads += [f"Q-Score {arm.title}" for arm in reading.main if arm.name in scores]
     labels = table.columns.get("label")
     images = []
     for row in rows:
-        cells = [cell_of(v[row], "share") for v in shares.values() if v is not None]
-        cells += [cell_of(v[row]) for v in scores.values() if v is not None]
+        cells = [
+            _answer(float(shares[arm.name][row]), len(arm.runs)) for arm in reading.main if arm.name in shares
+        ]
+        cells += [cell_of(column[row]) for column in scores.values()]
         identity = str(table.columns["id"][row])
         images.append(
             Image(
@@ -177,8 +178,22 @@ def changed(reading: Reading) -> Changed | None:
         tuple(heads),
         tuple(images),
         int(wrong.sum() + right.sum()),
-        any(image.picture for image in images),
     )
+
+
+def _by_arm(reading: Reading, kind: str) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns `kind` of the sample table by arm, for those of the main arms that have one."""
+    table = reading.comparison.samples
+    found = {arm.name: numeric(table, f"{kind}:{arm.name}") for arm in reading.main}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _answer(share: float, runs: int) -> Cell:
+    """ "2 of 3" runs that are right; a word where there is one."""
+    if not np.isfinite(share):
+        return cell_of(None)
+    shown = f"{share * runs:.0f} of {runs}" if runs > 1 else "right" if share > 0.5 else "wrong"
+    return Cell(shown, exact(share), True)
 
 
 def _flags(reading: Reading, side: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

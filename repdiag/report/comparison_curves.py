@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from repdiag.report.columns import numeric
 from repdiag.report.comparison_arms import Arm, Reading
 from repdiag.report.figure import Figure
 from repdiag.report.numbers import number
-from repdiag.report.svg import Axes, tag
+from repdiag.report.svg import Axes, nice_ticks, tag, tick_labels
 
 MAX_BINS = 36
 MAX_CURVES = 24
@@ -22,16 +23,24 @@ CURVES = {
     "loss": ("Loss, all of it", ""),
     "base": ("Base objective", ""),
     "held_out": ("Held-out loss", ""),
-    "rank": ("RankMe of the training images", "dimensions"),
+    "rank": ("RankMe of training images", ""),
     "usage": ("Features in use", "share"),
     "lr": ("Learning rate", ""),
+    "gradient_norm": ("Gradient norm", ""),
+    "images_per_second": ("Images per second", ""),
 }
 """Well-known columns of a log: title and unit. Others keep their names and come between."""
+_STATES = frozenset({"held_out", "rank", "usage"})
 _NO_CURVES = frozenset({"arm", "seed", "epoch", "step", "steps", "seconds", "phase", "images"})
+_POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def curves(reading: Reading) -> list[Figure]:
-    """Small multiples of the logs: one drawing per column, a line per run, colored by arm."""
+    """Small multiples of the logs: one drawing per column, a line per run, colored by arm.
+
+    Epoch 0 is the start, before training: drawn for what is measured there (held-out loss, rank, usage), and not for
+    means over steps, which are those of the heads' warm-up there.
+    """
     table = reading.comparison.curves
     columns = table.columns
     epoch = _numbers(columns.get("epoch", columns.get("step")))
@@ -44,7 +53,13 @@ def curves(reading: Reading) -> list[Figure]:
     kept = sorted(kept, key=lambda name: order.get(name, 50))[:MAX_CURVES]
     runs = _runs(reading, columns)
     most = max(12, MAX_POINTS // max(1, len(kept) * len(runs)))
-    made = (_curve(name, epoch, _numbers(columns[name]), runs, most) for name in kept)
+    made = []
+    for name in kept:
+        values = _numbers(columns[name])
+        assert values is not None
+        if name not in _STATES:
+            values = np.where(epoch == 0, np.nan, values)
+        made.append(_curve(name, epoch, values, runs, most))
     return [figure for figure in made if figure is not None]
 
 
@@ -78,13 +93,14 @@ def _runs(reading: Reading, columns: Mapping[str, Any]) -> list[tuple[int, str, 
 def _curve(
     name: str,
     x: npt.NDArray[Any],
-    y: npt.NDArray[Any] | None,
+    y: npt.NDArray[Any],
     runs: Sequence[tuple[int, str, npt.NDArray[Any]]],
     most: int,
 ) -> Figure | None:
-    if y is None:
-        return None
-    title, unit = CURVES.get(name, (name.replace("_", " ").capitalize(), ""))
+    title, unit = CURVES.get(name) or (_titled(name), "")
+    power = _power(y)
+    if power:
+        y, title = y / 10.0**power, f"{title} (× 10{str(power).translate(_POWERS)})"
     lines = []
     for mark, said, rows in runs:
         rows = rows[np.isfinite(y[rows]) & np.isfinite(x[rows])]
@@ -97,17 +113,8 @@ def _curve(
     xs, ys = ([point[i] for *_, line in lines for point in line] for i in (0, 1))
     low, high = min(ys), max(ys)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    axes = Axes(
-        (min(xs), max(xs)),
-        (low - pad, high + pad),
-        width=340,
-        height=200,
-        left=60,
-        right=12,
-        top=14,
-        bottom=40,
-    )
-    parts = [axes.frame("epoch", "", yunit=unit)]
+    axes = Axes((min(xs), max(xs)), (low - pad, high + pad), 340, 200, left=56, right=12, top=14, bottom=40)
+    parts = [_frame(axes, unit)]
     for mark, said, line in lines:
         class_ = f"arm-{mark} curve"
         if len(line) == 1:
@@ -119,6 +126,34 @@ def _curve(
             d = "M" + "L".join(f"{axes.x(a):.1f},{axes.y(b):.1f}" for a, b in line)
             parts.append(tag("path", tag("title", said), d=d, class_=class_))
     return Figure(f"curve-{name}", title, axes.figure(title, *parts), "")
+
+
+def _titled(name: str) -> str:
+    """A heading for a column of a log that is not well known: a term of the loss, or a fact of the regularizer."""
+    kind, _, rest = name.partition(".")
+    words = (rest if rest and kind in ("term", "fact") else name).replace("_", " ")
+    return f"Term: {words}" if kind == "term" else words[:1].upper() + words[1:]
+
+
+def _power(y: npt.NDArray[Any]) -> int:
+    """The power of ten to take out of numbers too small or large for the ticks; else 0."""
+    known = np.abs(y[np.isfinite(y)])
+    largest = float(known.max()) if known.size else 0.0
+    return 0 if largest == 0 or 1e-2 <= largest < 1e5 else int(np.floor(np.log10(largest)))
+
+
+def _frame(axes: Axes, unit: str) -> Markup:
+    """Grid lines and ticks; epochs are whole numbers."""
+    floor, right = axes.height - axes.bottom, axes.width - axes.right
+    ys = nice_ticks(*axes.ylim)
+    xs = sorted({float(round(x)) for x in nice_ticks(*axes.xlim) if axes.xlim[0] <= round(x) <= axes.xlim[1]})
+    parts = [tag("line", x1=axes.left, x2=right, y1=axes.y(v), y2=axes.y(v), class_="grid") for v in ys]
+    parts.append(tag("line", x1=axes.left, x2=right, y1=floor, y2=floor, class_="axis"))
+    for v, words in zip(ys, tick_labels(ys, unit), strict=True):
+        parts.append(tag("text", words, x=axes.left - 8, y=axes.y(v) + 4, class_="tick end"))
+    parts += [tag("text", f"{v:,.0f}", x=axes.x(v), y=floor + 16, class_="tick mid") for v in xs]
+    parts.append(tag("text", "epoch", x=(axes.left + right) / 2, y=axes.height - 6, class_="tick mid"))
+    return Markup("").join(parts)
 
 
 def q_scores(reading: Reading) -> Figure | None:

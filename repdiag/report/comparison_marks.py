@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from repdiag.comparison.types import Difference
-from repdiag.report.comparison_arms import EFFECT_CLASSES, EFFECT_WORDS, Arm, Reading, points, said, signed
+from repdiag.report.comparison_arms import EFFECT_CLASSES, Arm, Reading, effect_word, points, said, signed
 from repdiag.report.numbers import number, quantity
 from repdiag.report.svg import tag
 from repdiag.types import Direction, MetricResult
@@ -79,9 +79,7 @@ def forest(differences: Sequence[Difference], reading: Reading) -> Markup:
                     )
                 )
             parts.append(dot(mark, _at(d.delta, limits), y, class_, 3.5))
-    words = "; ".join(
-        f"{d.subject} against {d.against}: {said(d)}, {EFFECT_WORDS[d.effect]}" for d in differences
-    )
+    words = "; ".join(f"{d.subject} against {d.against}: {said(d)}, {effect_word(d)}" for d in differences)
     right = f"{signed(most, main.unit, most)} {points(main.unit)}"
     parts += [
         tag("text", signed(-most, main.unit, most), x="0%", y=height + 11, class_="tick"),
@@ -178,7 +176,7 @@ def _lane(d: Difference, most: float) -> Markup:
     parts.append(dot(2, _at(d.delta, limits), 9, class_, 4.5))
     return tag(
         "svg",
-        tag("title", f"{said(d)}, {EFFECT_WORDS[d.effect]}"),
+        tag("title", f"{said(d)}, {effect_word(d)}"),
         *parts,
         class_="strip",
         role="img",

@@ -15,6 +15,7 @@ from repdiag.report.comparison_arms import (
     Reading,
     delta_text,
     effect_counts,
+    effect_word,
     interval_words,
     multiplicity,
     skipped_reasons,
@@ -103,7 +104,7 @@ def _rest(reading: Reading, writer: _Writer) -> None:
     found = [d for metric in reading.metrics if (d := reading.difference(metric, *pair)) is not None]
     writer.blank()
     if found:
-        counts = ", ".join(f"{EFFECT_WORDS[effect]} {n}" for effect, n in effect_counts(found))
+        counts = effect_counts(found)
         writer.line(
             f"All {len(found)} metrics, after against {reading.comparison.against}: {counts}. {multiplicity(reading)}",
             "dim",
@@ -151,7 +152,8 @@ def _difference(d: Difference | None) -> tuple[str, str]:
     if d is None:
         return "", ""
     text = " ".join(part for part in (delta_text(d), interval_words(d)) if part)
-    return text, "" if d.effect is Effect.NO_EVIDENCE else EFFECT_WORDS[d.effect]
+    word = effect_word(d)
+    return text, "" if word == EFFECT_WORDS[Effect.NO_EVIDENCE] else word
 
 
 def _cut(text: str, width: int, writer: _Writer) -> str:

@@ -19,6 +19,7 @@ from repdiag.report.comparison_arms import (
     Reading,
     delta_text,
     effect_counts,
+    effect_word,
     interval_words,
     method_words,
     points,
@@ -82,7 +83,7 @@ def change(d: Difference) -> Change:
         points(d.unit),
         interval_words(d),
         method_words(d.interval),
-        EFFECT_WORDS[d.effect],
+        effect_word(d),
         EFFECT_CLASSES[d.effect],
     )
 
@@ -209,7 +210,7 @@ def families(reading: Reading, every: Sequence[Line]) -> list[Family]:
     for name, group in groupby(ranked, key=lambda line: line.family):
         members = list(group)
         differences = [d for line in members if (d := reading.difference(line.metric, *pair)) is not None]
-        counts = ", ".join(f"{n} {EFFECT_WORDS[effect]}" for effect, n in effect_counts(differences))
+        counts = effect_counts(differences)
         shown = tuple(line for line in members if line.metric in telling)
         made.append(
             Family(name, counts, shown, tuple(line for line in members if line.metric not in telling))
