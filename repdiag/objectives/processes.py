@@ -1,7 +1,7 @@
 """Several processes as one: batches gathered with their gradients, sums over all.
 
-With one process every function gives back what it got. Every process must make the same calls in the same order, as
-with all collectives; a call on one of them alone waits for ever.
+With one process every function gives back what it got (`total` without its gradient). Every process must make the
+same calls in the same order, as with all collectives; a call on one of them alone waits for ever.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def gather(own: Tensor) -> Tensor:
 def total(own: Tensor) -> Tensor:
     """The sum over all processes, without gradient."""
     if count() == 1:
-        return own
+        return own.detach()
     summed = own.detach().clone()
     dist.all_reduce(summed)
     return summed

@@ -35,11 +35,7 @@ def supervised_contrastive(
     z = F.normalize(torch.cat(tuple(projections)))
     n = len(projections[0])
     alone = torch.arange(n, device=z.device)
-    if labels is None:
-        groups = alone
-    else:
-        known = torch.unique(labels, return_inverse=True)[1]
-        groups = torch.where(labels < 0, n + alone, known)
+    groups = alone if labels is None else torch.where(labels < 0, -1 - alone, labels)
     groups = groups.repeat(len(projections))
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     positive = ((groups[:, None] == groups) & ~itself).to(z.dtype)

@@ -24,7 +24,17 @@ except ImportError as error:
         "The base objectives are lightly's, which is not installed", do="Run: pip install 'repdiag[tune]'"
     ) from error
 
-__all__ = ["Method", "capped", "follow", "full_precision", "losses", "modules", "twin", "wide"]
+__all__ = [
+    "Method",
+    "MomentumMethod",
+    "capped",
+    "follow",
+    "full_precision",
+    "losses",
+    "modules",
+    "twin",
+    "wide",
+]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -68,6 +78,27 @@ class Method(Base):
             return self.objective(heads, outputs.labels).squeeze()
 
 
+class MomentumMethod(Method):
+    """A base whose targets come from a slow encoder and a slow copy of the projector."""
+
+    def __init__(self, dim: int, projector: nn.Module | None = None) -> None:
+        super().__init__(dim, projector)
+        self.slow_projector = twin(self.projector)
+
+    def targets(self, momentum: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The slow projector's output of each view, without gradient.
+
+        It is in the mode of the trained one, even where a caller has put only what learns into train mode.
+        """
+        self.slow_projector.train(self.projector.training)
+        with torch.no_grad():
+            return tuple(self.slow_projector(h) for h in momentum)
+
+    def follow(self, momentum: float) -> None:
+        """The slow projector follows."""
+        follow(self.projector, self.slow_projector, momentum)
+
+
 def capped(dim: int, times: int, paper: int) -> int:
     """The width of a new head's layer: `times` D, at most what the paper has for the 2048 features of a ResNet-50.
 
@@ -81,10 +112,9 @@ def twin(network: Network) -> Network:
     return _copied(network).requires_grad_(False)
 
 
-def follow(pairs: Sequence[tuple[nn.Module, nn.Module]], momentum: float) -> None:
-    """Move the second of each pair: slow = momentum * slow + (1 - momentum) * trained, parameters alone."""
-    for trained, slow in pairs:
-        _utils.update_momentum(trained, slow, momentum)
+def follow(trained: nn.Module, slow: nn.Module, momentum: float) -> None:
+    """slow = momentum * slow + (1 - momentum) * trained, parameters alone: batch norms see batches themselves."""
+    _utils.update_momentum(trained, slow, momentum)
 
 
 def wide(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -119,13 +149,15 @@ def _copied(network: Network) -> Network:
 
 def _width(projector: nn.Module, dim: int) -> int:
     """How many numbers the projector gives for D features; raises UsageError where it does not take them."""
-    probe = _copied(projector).eval()
     like = next(projector.parameters(), torch.empty(0))
+    modes = {part: part.training for part in projector.modules()}
     try:
         with torch.no_grad(), full_precision(like):
-            found = probe(torch.zeros(2, dim, device=like.device, dtype=like.dtype))
+            found = projector.eval()(torch.zeros(2, dim, device=like.device, dtype=like.dtype))
     except RuntimeError as error:
-        raise UsageError(
-            f"The projector does not take the encoder's {dim} features", do="Use --projector fresh"
-        ) from error
+        do = "Use --projector fresh"
+        raise UsageError(f"The projector does not take the encoder's {dim} features", do=do) from error
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
     return int(found.shape[1])

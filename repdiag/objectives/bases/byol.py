@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from repdiag.objectives.bases._heads import Method, capped, follow, losses, modules, twin
+from repdiag.objectives.bases._heads import MomentumMethod, capped, losses, modules
 from repdiag.objectives.contract import Heads, base
 
 
 @base
-class BYOL(Method):
+class BYOL(MomentumMethod):
     """-(cos(p_1, sg z'_2) + cos(p_2, sg z'_1)) / 2, the mean over images: from -1, where both views agree, to 1.
 
     p = predictor(projector(h)), z' = slow projector of the slow encoder's h. Momentum 0.99 rising to 1 as in lightly's
@@ -28,7 +27,6 @@ class BYOL(Method):
         super().__init__(dim, projector)
         self.fresh += ("predictor",)
         self.predictor = modules.BYOLPredictionHead(self.width, capped(dim, 4, 4096), self.width)
-        self.slow_projector = twin(self.projector)
         self.criterion = losses.NegativeCosineSimilarity()
 
     def head(self, dim: int) -> nn.Module:
@@ -39,16 +37,10 @@ class BYOL(Method):
     def heads(self, features: Sequence[Tensor], momentum: Sequence[Tensor] = ()) -> Heads:
         """Projections, what is predicted from them, and the slow projections as targets."""
         projections = self.project(features)
-        with torch.no_grad():
-            targets = tuple(self.slow_projector(h) for h in momentum)
-        return Heads(projections, tuple(self.predictor(z) for z in projections), targets)
+        return Heads(projections, tuple(self.predictor(z) for z in projections), self.targets(momentum))
 
     def objective(self, heads: Heads, labels: Tensor | None) -> Tensor:
         """Negative cosine, the mean of both directions."""
         (first, second), (slow_first, slow_second) = heads.predictions, heads.targets
         loss: Tensor = (self.criterion(first, slow_second) + self.criterion(second, slow_first)) / 2
         return loss
-
-    def follow(self, momentum: float) -> None:
-        """The slow projector follows."""
-        follow([(self.projector, self.slow_projector)], momentum)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repdiag.objectives.bases._heads import (
-    Method,
+    MomentumMethod,
     capped,
     follow,
     full_precision,
@@ -41,17 +41,22 @@ class Prototypes(nn.Linear):
 
 
 class _Loss(losses.DINOLoss):  # type: ignore[misc]
-    """lightly's, whose center does not move in evaluation, nor by a collective: each process has the whole batch."""
+    """lightly's, whose center moves only where there is a gradient, and without a collective of its own.
+
+    lightly's averages over processes, each of which has the whole batch here.
+    """
+
+    moving = True
 
     @torch.no_grad()
     def update_center(self, teacher_out: Tensor) -> None:
         """center = 0.9 center + 0.1 mean over views and images."""
-        if self.training:
+        if self.moving:
             self.center.lerp_(teacher_out.mean((0, 1), keepdim=True), 1 - self.center_momentum)
 
 
 @base
-class DINO(Method):
+class DINO(MomentumMethod):
     """Mean over teacher views s, other student views v of -mean_n sum_k softmax((t_s - c)/0.04) log softmax(u_v/0.1).
 
     u = the student's cosines with 4096 prototypes (`predictions`), t = those of the slow encoder and heads (`targets`,
@@ -72,7 +77,7 @@ class DINO(Method):
         super().__init__(dim, projector)
         self.fresh += ("prototypes",)
         self.prototypes = Prototypes(self.width, OUTPUTS)
-        self.slow_projector, self.slow_prototypes = twin(self.projector), twin(self.prototypes)
+        self.slow_prototypes = twin(self.prototypes)
         self.criterion = _Loss(OUTPUTS)
 
     def head(self, dim: int) -> nn.Module:
@@ -87,15 +92,16 @@ class DINO(Method):
         """Bottlenecks, the student's scores as predictions, the teacher's as targets."""
         projections = self.project(features)
         with torch.no_grad():
-            targets = tuple(self.slow_prototypes(self.slow_projector(h)) for h in momentum)
+            targets = tuple(self.slow_prototypes(z) for z in self.targets(momentum))
         return Heads(projections, tuple(self.prototypes(z) for z in projections), targets)
 
     def objective(self, heads: Heads, labels: Tensor | None) -> Tensor:
-        """Cross-entropy of the swapped views; the center moves on while training."""
+        """Cross-entropy of the swapped views; the center moves on where there is a gradient."""
+        self.criterion.moving = heads.predictions[0].requires_grad
         loss: Tensor = self.criterion(list(heads.targets), list(heads.predictions), epoch=0)
         return loss
 
     def follow(self, momentum: float) -> None:
         """The teacher's heads follow."""
-        pairs = [(self.projector, self.slow_projector), (self.prototypes, self.slow_prototypes)]
-        follow(pairs, momentum)
+        super().follow(momentum)
+        follow(self.prototypes, self.slow_prototypes, momentum)

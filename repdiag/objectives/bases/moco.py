@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from repdiag.objectives.bases._heads import Method, capped, follow, losses, modules, twin
+from repdiag.objectives.bases._heads import MomentumMethod, capped, losses, modules
 from repdiag.objectives.contract import Heads, base
 
 QUEUE = 4096
 
 
 @base
-class MoCo(Method):
+class MoCo(MomentumMethod):
     """Mean over images of -log( exp(cos(q, k)/t) / (exp(cos(q, k)/t) + sum over the queue's k' of exp(cos(q, k')/t)) ).
 
     q is the first view's projection, k the slow one of the second view; t = 0.2 and momentum 0.999, kept constant, as
@@ -32,7 +31,6 @@ class MoCo(Method):
 
     def __init__(self, dim: int, projector: nn.Module | None = None) -> None:
         super().__init__(dim, projector)
-        self.slow_projector = twin(self.projector)
         self.criterion = losses.NTXentLoss(temperature=0.2, memory_bank_size=(QUEUE, self.width))
         for module in self.criterion.modules():  # lightly's queue is in no state_dict; a resumed run needs it
             for name, buffer in list(module.named_buffers(recurse=False)):
@@ -45,15 +43,9 @@ class MoCo(Method):
 
     def heads(self, features: Sequence[Tensor], momentum: Sequence[Tensor] = ()) -> Heads:
         """Projections, and the slow ones as targets."""
-        with torch.no_grad():
-            targets = tuple(self.slow_projector(h) for h in momentum)
-        return Heads(self.project(features), targets=targets)
+        return Heads(self.project(features), targets=self.targets(momentum))
 
     def objective(self, heads: Heads, labels: Tensor | None) -> Tensor:
         """InfoNCE of the first view against the slow second one; the queue moves on."""
         loss: Tensor = self.criterion(heads.projections[0], heads.targets[1])
         return loss
-
-    def follow(self, momentum: float) -> None:
-        """The slow projector follows."""
-        follow([(self.projector, self.slow_projector)], momentum)

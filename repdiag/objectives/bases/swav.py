@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,14 +34,9 @@ class SwAV(Method):
         super().__init__(dim, projector)
         self.fresh += ("prototypes",)
         self.prototypes = modules.SwaVPrototypes(self.width, PROTOTYPES)
-        self._linear.register_parameter("bias", None)  # lightly's have one; the authors' scores are cosines
+        self.prototypes.heads[0].register_parameter("bias", None)  # lightly's have one; the authors' do not
+        self._normalize()
         self.criterion = losses.SwaVLoss()
-
-    @property
-    def _linear(self) -> nn.Linear:
-        linear = self.prototypes.heads[0]
-        assert isinstance(linear, nn.Linear)
-        return linear
 
     def head(self, dim: int) -> nn.Module:
         """Two layers with batch norm, 2D (at most 2048) and 128 wide."""
@@ -48,15 +44,9 @@ class SwAV(Method):
         return made
 
     def heads(self, features: Sequence[Tensor], momentum: Sequence[Tensor] = ()) -> Heads:
-        """Projections, and their cosines with the prototypes as predictions, (N, 512) in float32.
-
-        The prototypes are brought back to unit length first, outside the gradient, as the authors' code does before
-        each step.
-        """
+        """Projections, and their cosines with the prototypes as predictions, (N, 512) in float32."""
         projections = self.project(features)
-        weight = self._linear.weight
-        weight.data.copy_(F.normalize(weight.data))
-        with full_precision(weight):
+        with full_precision(features[0]):
             scores = tuple(self.prototypes(F.normalize(z)) for z in wide(projections))
         return Heads(projections, scores)
 
@@ -65,3 +55,11 @@ class SwAV(Method):
         scores = list(heads.predictions)
         loss: Tensor = self.criterion(scores[:2], scores[2:])
         return loss
+
+    def follow(self, momentum: float) -> None:
+        """Bring the prototypes back to unit length, which each step of the optimizer leaves."""
+        self._normalize()
+
+    def _normalize(self) -> None:
+        with torch.no_grad():
+            self.prototypes.normalize()
