@@ -67,9 +67,10 @@ class Synchronized(nn.SyncBatchNorm):
 
     In training, x (n, C, ...) of this process is normalized by mean and (biased) variance per channel over all
     processes' rows; running statistics take the unbiased variance. In evaluation, and with one process, it is what
-    the norm was. Statistics are kept in float32 at least and put together from each process's own mean and sum of
-    squared deviations (Chan et al. 1979), which does not cancel as sums of squares do. One collective forward, one
-    backward.
+    the norm was (one without running statistics then sees the rows of its own process, as torch's does). Processes
+    may have unequally many rows. Statistics are kept in float32 at least and put together from each process's own mean
+    and sum of squared deviations (Chan et al. 1979), which does not cancel as sums of squares do. One collective
+    forward, one backward.
     """
 
     def forward(self, input: Tensor) -> Tensor:
