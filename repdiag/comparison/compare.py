@@ -78,8 +78,7 @@ def compare(
                 differences.append(made)
             else:
                 missing.setdefault(spec.name, []).append(made)
-    made_any = {d.metric for d in differences}
-    skipped = {name: _why(gaps, name in made_any) for name, gaps in missing.items()}
+    skipped = {name: _why(gaps, {run.arm for run in runs}) for name, gaps in missing.items()}
 
     early = words.ended_early(runs, [subject, against])
     said += words.ended_early(runs, list(dict.fromkeys(run.arm for run in runs)))
@@ -187,14 +186,14 @@ def _unpaired_seeds(runs: Sequence[Scored], pair: Pair) -> list[str]:
     return said
 
 
-def _why(gaps: Sequence[Missing], partly: bool) -> str:
-    """Why a metric was not compared; with the arms in question where other arms were."""
+def _why(gaps: Sequence[Missing], every: set[str]) -> str:
+    """Why a metric was not compared, with the arms in question unless they are all."""
     arms: dict[str, dict[str, None]] = {}
     for gap in gaps:
-        arms.setdefault(gap.reason, {})[gap.arm] = None
-    if len(arms) == 1 and not partly:
-        return next(iter(arms))
-    return "; ".join(f"{', '.join(a for a in of if a) or 'all'}: {reason}" for reason, of in arms.items())
+        arms.setdefault(gap.reason, {}).update(dict.fromkeys(gap.arms))
+    return "; ".join(
+        reason if not of or set(of) == every else f"{', '.join(of)}: {reason}" for reason, of in arms.items()
+    )
 
 
 def _main(

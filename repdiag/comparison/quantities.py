@@ -18,10 +18,10 @@ NO_CHANGE = "the same for every sample"
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a quantity could not be compared; `arm` is the one that it is about, "" for both."""
+    """Why a quantity could not be compared, and the arms that lack it (all of them where none is named)."""
 
     reason: str
-    arm: str = ""
+    arms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,15 @@ class Quantities:
         return self._unpaired(spec, pair, primary)
 
     def _missing(self, name: str, pair: Pair) -> Missing | None:
+        reasons: dict[str, dict[str, None]] = {}
         for arm, numbers in zip(pair.names, (pair.subject, pair.against), strict=True):
             for i in numbers:
                 found = self.runs[i].report.measurement(name)
                 if found is None:
-                    return Missing("not measured", arm)
-                if isinstance(found.outcome, Skipped):
-                    return Missing(found.outcome.reason, arm)
-        return None
+                    reasons.setdefault("not measured", {})[arm] = None
+                elif isinstance(found.outcome, Skipped):
+                    reasons.setdefault(found.outcome.reason, {})[arm] = None
+        return next((Missing(reason, tuple(arms)) for reason, arms in reasons.items()), None)
 
     # -------------------------------------------------------------------------------------- values by sample
 
