@@ -20,7 +20,9 @@ def choice(default: Any, help: str) -> Any:
 class TuneConfig:
     """What the tuned weights depend on besides the encoder, the images and the regularizer's own numbers.
 
-    The defaults are those of the Q-Score paper where it says them (LARS, lr 1e-5, 50 epochs, warm-up and cosine).
+    The defaults are those of the Q-Score paper where it says them (LARS, lr 1e-5, 50 epochs, warm-up and cosine; P);
+    all others are ours. At that rate lightly's LARS, whose trust coefficient is 0.001, moves a weight by at most 1e-7
+    of its length per step: on less than ImageNet hardly anything changes, and the presets for small data take SGD.
     `batch_size` is that of one optimizer step over all processes and accumulated parts.
     """
 
@@ -28,20 +30,22 @@ class TuneConfig:
     epochs: int = choice(50, "Passes over the training images.")
     batch_size: int = choice(256, "Images per optimizer step, over all processes and accumulated parts.")
     accumulate: int = choice(1, "Parts that a batch is passed in; negatives are those of a part.")
-    optimizer: Literal["lars", "sgd", "adamw"] = choice("lars", "lars, sgd or adamw.")
+    optimizer: Literal["lars", "sgd", "adamw"] = choice(
+        "lars", "LARS, SGD or AdamW; LARS needs rates far above SGD's."
+    )
     lr: float = choice(1e-5, "Learning rate at its peak.")
     min_lr: float = choice(0.0, "Learning rate at the end of the cosine.")
-    warmup_epochs: float = choice(5.0, "Epochs in which the learning rate rises.")
+    warmup_epochs: float = choice(5.0, "Epochs in which the learning rate rises, at most half of all.")
     head_epochs: float = choice(1.0, "Epochs for which new heads are trained alone first.")
     head_lr: float = choice(0.1, "Learning rate of that (SGD).")
-    momentum: float = choice(0.9, "Momentum of LARS and SGD.")
+    momentum: float = choice(0.9, "Momentum of LARS and SGD; AdamW has its own.")
     weight_decay: float = choice(1e-6, "Weight decay; none on biases and norms.")
     clip: float = choice(0.0, "Largest norm of the gradient; 0 leaves it.")
     ema: float = choice(0.0, "Keep an average of the weights with this momentum as the result; 0: none.")
-    views: int = choice(2, "Views per image; those beyond two are small crops.")
+    views: int = choice(2, "Views per image; those beyond two are small crops (swav and dino).")
     crop_min: float = choice(0.2, "Smallest share of the image's area in a crop.")
     small_crop_max: float = choice(0.3, "Largest share of the area in a small crop.")
-    color: float = choice(0.5, "Strength of the color jitter; 0: none.")
+    color: float = choice(0.5, "Strength of the color jitter; 0: none, and no gray views.")
     blur: float = choice(0.5, "Share of views that are blurred.")
     solarize: float = choice(0.0, "Share of second views that are solarized (BYOL has 0.2).")
     projector: Literal["checkpoint", "fresh"] = choice(
@@ -53,9 +57,13 @@ class TuneConfig:
     validation: float = choice(0.1, "Share of the training images kept for the held-out loss; 0: none.")
     patience: int = choice(0, "Stop after so many epochs without a lower held-out loss; 0: never.")
     collapse_rank: float = choice(0.1, "Stop when RankMe falls below this share of what it was; 0: never.")
-    collapse_usage: float = choice(0.5, "Stop when fewer than this share of the features used before vary.")
+    collapse_usage: float = choice(
+        0.5, "Stop when fewer than this share of the features used before vary; 0: never."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = choice("auto", "bfloat16 on CUDA, else float32.")
-    image_memory: float = choice(4.0, "GB for decoded images; what does not fit is decoded in every epoch.")
+    image_memory: float = choice(
+        4.0, "GB for images in each process; what does not fit is decoded in every epoch."
+    )
     checkpoint_seconds: float = choice(60.0, "Time between saved states.")
     seed: int = choice(0, "Seed of order, views and new heads.")
 
@@ -76,9 +84,19 @@ class TuneConfig:
         for name in ("lr", "head_lr"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("momentum", "ema", "blur", "solarize", "validation"):
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    f"There is no {name.replace('_', ' ')} '{getattr(self, name)}'",
+                    do=did_you_mean(str(getattr(self, name)), list(choices)),
+                )
+        for name in (
+            "momentum", "ema", "blur", "solarize", "validation", "collapse_rank", "collapse_usage",
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.min_lr > self.lr:
+            raise UsageError(f"min_lr, {self.min_lr:g}, is the end of a fall from lr, {self.lr:g}")
         if self.ema == 1 or self.momentum == 1 or self.validation > 0.5:
             raise UsageError("ema and momentum must be below 1, validation at most 0.5")
         for name in ("crop_min", "small_crop_max"):
@@ -92,6 +110,13 @@ class TuneConfig:
         if self.patience and not self.validation:
             raise UsageError("patience looks at the held-out loss, and validation is 0")
 
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("lars", "sgd", "adamw"),
+    "projector": ("checkpoint", "fresh"),
+    "batch_norm": ("train", "frozen"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {

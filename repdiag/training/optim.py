@@ -70,11 +70,13 @@ def rate(step: int, steps: int, warmup: int, peak: float, least: float) -> float
     """The learning rate of `step`, counted from 0, of `steps` in all.
 
     It rises linearly, peak / warmup in the first step and `peak` in step number `warmup` - 1, then falls along half
-    a cosine to `least` in the last step. Without a warm-up the first step has `peak`; with a warm-up as long as the
-    training it only rises. Raises ValueError for a step outside 0 .. steps - 1.
+    a cosine to `least` in the last step. Without a warm-up the first step has `peak`. A warm-up of more than half of
+    the steps is cut to that half, so that a short training reaches its peak too. Raises ValueError for a step
+    outside 0 .. steps - 1.
     """
     if not 0 <= step < steps:
         raise ValueError(f"there is no step {step} of {steps}")
+    warmup = min(warmup, steps // 2)
     if step < warmup:
         return peak * (step + 1) / warmup
     top = max(warmup - 1, 0)
