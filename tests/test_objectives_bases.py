@@ -113,7 +113,8 @@ def vicreg(base: Base, x: Outputs) -> Tensor:
 
 
 def swav(base: Base, x: Outputs) -> Tensor:
-    w = base.get_parameter("prototypes.heads.0.weight")
+    w = base.get_parameter("prototypes.weight").detach()
+    assert torch.allclose(w.norm(dim=1), torch.ones(512, dtype=torch.float64))
     scores = x.heads.predictions
     for z, s in zip(x.heads.projections, scores, strict=True):
         assert torch.allclose(F.normalize(z) @ w.T, s)
@@ -298,14 +299,19 @@ def test_a_projector_with_weight_norm_can_be_taken_over_after_it_ran() -> None:
     ).requires_grad  # some learn: what is fixed stays fixed
 
 
-def test_swavs_prototypes_have_unit_length_at_first_and_after_each_step() -> None:
-    base = made("swav")
-    weight = base.get_parameter("prototypes.heads.0.weight")
-    for _ in range(2):
-        assert torch.allclose(weight.norm(dim=1), torch.ones(512, dtype=torch.float64))
-        with torch.no_grad():
-            weight.add_(torch.randn_like(weight))
-        base.follow(1.0)
+def test_swavs_scores_are_cosines_whatever_the_length_of_the_prototypes() -> None:
+    base, h = made("swav"), features(4)
+    expected = base.heads(h).predictions
+    weight = base.get_parameter("prototypes.weight")
+    with torch.no_grad():
+        weight.mul_(3)
+        looked = base.heads(h).predictions
+    assert float(weight.norm(dim=1).mean().detach()) == pytest.approx(3)
+    learned = base.heads(h).predictions
+    for a, b, c in zip(expected, looked, learned, strict=True):
+        assert torch.allclose(a, b)
+        assert torch.allclose(a, c)
+    base.loss(seen(base, h)).backward()  # heads ran twice before it: no complaint of changed weights
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -33,9 +33,7 @@ class SwAV(Method):
     def __init__(self, dim: int, projector: nn.Module | None = None) -> None:
         super().__init__(dim, projector)
         self.fresh += ("prototypes",)
-        self.prototypes = modules.SwaVPrototypes(self.width, PROTOTYPES)
-        self.prototypes.heads[0].register_parameter("bias", None)  # lightly's have one; the authors' do not
-        self._normalize()
+        self.prototypes = nn.Linear(self.width, PROTOTYPES, bias=False)
         self.criterion = losses.SwaVLoss()
 
     def head(self, dim: int) -> nn.Module:
@@ -44,10 +42,18 @@ class SwAV(Method):
         return made
 
     def heads(self, features: Sequence[Tensor], momentum: Sequence[Tensor] = ()) -> Heads:
-        """Projections, and their cosines with the prototypes as predictions, (N, 512) in float32."""
-        projections = self.project(features)
-        with full_precision(features[0]):
-            scores = tuple(self.prototypes(F.normalize(z)) for z in wide(projections))
+        """Projections, and their cosines with the prototypes as predictions, (N, 512) in float32.
+
+        Where there is a gradient the prototypes are brought back to unit length first, outside of it, as the authors'
+        code does before each step (C).
+        """
+        projections, weight = self.project(features), self.prototypes.weight
+        if torch.is_grad_enabled():
+            weight.data.copy_(F.normalize(weight.data))
+        else:
+            weight = F.normalize(weight)  # nothing changes while one looks
+        with full_precision(weight):
+            scores = tuple(F.linear(F.normalize(z), weight) for z in wide(projections))
         return Heads(projections, scores)
 
     def objective(self, heads: Heads, labels: Tensor | None) -> Tensor:
@@ -55,11 +61,3 @@ class SwAV(Method):
         scores = list(heads.predictions)
         loss: Tensor = self.criterion(scores[:2], scores[2:])
         return loss
-
-    def follow(self, momentum: float) -> None:
-        """Bring the prototypes back to unit length, which each step of the optimizer leaves."""
-        self._normalize()
-
-    def _normalize(self) -> None:
-        with torch.no_grad():
-            self.prototypes.normalize()
