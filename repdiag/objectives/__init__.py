@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         q_scores,
         qscore_terms,
     )
+    from repdiag.objectives.regularizers.dsa import DSARegularizer
+    from repdiag.objectives.regularizers.dsa_literal import DSALiteralRegularizer
     from repdiag.objectives.regularizers.iccl import ICCLRegularizer
     from repdiag.objectives.regularizers.lasso import LassoRegularizer
     from repdiag.objectives.regularizers.qscore import QScoreRegularizer

@@ -21,9 +21,6 @@ from torch import Tensor
 from repdiag.errors import UsageError
 from repdiag.objectives.rows import computing, unit
 
-SLACK = 16
-"""A feature has to exceed its row's mean by this many roundings of it: rows of equal features have no active one."""
-
 
 @torch.no_grad()
 def activation_mask(h: Tensor, eps: float = 4.0) -> Tensor:
@@ -36,8 +33,8 @@ def activation_mask(h: Tensor, eps: float = 4.0) -> Tensor:
     """
     h = computing(h)
     variance, mean = torch.var_mean(h, dim=1, correction=0, keepdim=True)
-    above = torch.maximum(eps * variance.sqrt(), SLACK * torch.finfo(h.dtype).eps * mean.abs())
-    return h > mean + above
+    # This mean is exact where all features are equal; that of `mean` may lie below them, and all would be active.
+    return h > mean + eps * variance.sqrt()
 
 
 def q_scores(h: Tensor, selected: Tensor, eps: float = 4.0) -> Tensor:
@@ -107,9 +104,7 @@ def qscore_terms(
     seen, length = scores.detach(), norms.detach()
     low_limit = seen.nanmean() if alpha is None else seen.new_tensor(alpha)
     high_limit = length.mean() if beta is None else length.new_tensor(beta)
-    low = torch.where(seen < low_limit, scores, 0).sum() / len(
-        u
-    )  # NaN < alpha is False: no score, no gradient
+    low = torch.where(seen < low_limit, scores, 0).sum() / len(u)  # a NaN is not below: no gradient
     columns = torch.where(length > high_limit, norms, 0).sum()
     return QScoreTerms(low, columns, seen, length, low_limit, high_limit)
 

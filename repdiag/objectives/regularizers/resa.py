@@ -41,7 +41,7 @@ class ReSARegularizer(Regularizer):
 
     A = Sinkhorn(H H' / eps) of the weak view's features, detached; the loss is the cross-entropy between A and
     softmax(p z' / temperature) over the batch, p of the predictor, z of the slow projector on the slow encoder's
-    features. The heads are as large as the code's (2048 and 512 by default) whatever the encoder's D: 9.5 million
+    features. The heads are as large as the code's (2048 and 512 by default) whatever the encoder's D: 8.4 million
     weights at D = 512, which is more than a small encoder has; lower `hidden` and `out` for one.
 
     Differences from the code (O): it is a term beside another loss, not the loss; the weak view is one more view and
