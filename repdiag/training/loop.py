@@ -219,7 +219,8 @@ class _Loop:
         held_out = float(row["held_out"])
         better = course.kept.epoch == 0 or held_out < course.kept.held_out
         if collapsed:
-            course.stopped = f"{collapsed} in epoch {epoch}; epoch {course.kept.epoch} is kept"
+            kept = f"epoch {course.kept.epoch}" if course.kept.epoch else "the encoder as it was"
+            course.stopped = f"{collapsed} in epoch {epoch}; {kept} is kept"
         elif not config.patience or better:
             self._keep(epoch, held_out)
         elif epoch - course.kept.epoch >= config.patience:

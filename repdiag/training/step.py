@@ -128,13 +128,11 @@ class Stepper:
 
     def _follow(self, heads_only: bool, progress: float) -> None:
         nets = self.nets
-        start = nets.momentum
+        start = 1.0 if nets.momentum is None else nets.momentum  # what is not slow may have to follow too
         if heads_only:
-            if start is not None:
-                nets.follow_heads(start)
+            nets.follow_heads(start)
             return
-        if start is not None:
-            nets.follow(momentum_at(start, progress, nets.constant))
+        nets.follow(momentum_at(start, progress, nets.constant))
         if nets.average is not None:
             drift(nets.average, nets.encoder, self.job.config.ema)
 
