@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,15 +156,16 @@ class Reading:
 
     @cached_property
     def telling(self) -> tuple[str, ...]:
-        """The metrics to read first: the primary one, the headline ones, then those with an effect."""
+        """The metrics to read first: the primary one, the headline ones, then those that changed."""
         subject, against = self.comparison.subject, self.comparison.against
 
         def rank(metric: str) -> int:
             found = self.difference(metric, subject, against)
-            decided = found is not None and found.effect is not Effect.NO_EVIDENCE
-            return 0 if metric == self.primary else 1 if self.headline(metric) else 2 if decided else 3
+            word = EFFECT_WORDS[Effect.NO_EVIDENCE] if found is None else effect_word(found)
+            ranks = {"helped": 2, "hurt": 2, "moved": 3}
+            return 0 if metric == self.primary else 1 if self.headline(metric) else ranks.get(word, 4)
 
-        return tuple(sorted((name for name in self.metrics if rank(name) < 3), key=rank))
+        return tuple(sorted((name for name in self.metrics if rank(name) < 4), key=rank))
 
     def family(self, metric: str) -> str:
         """The family of a metric, "other" for a quantity that is no registered metric."""
@@ -242,11 +244,17 @@ def interval_words(d: Difference) -> str:
     ends = (d.interval.low, d.interval.high)
     excludes = ends[0] > 0 or ends[1] < 0
     low, high = (signed(end, d.unit, like) for end in ends)
-    if excludes and not low.startswith(("+", "-")):
-        low = signed(ends[0], d.unit)
-    if excludes and not high.startswith(("+", "-")):
-        high = signed(ends[1], d.unit)
+    if excludes and ends[0] and not low.startswith(("+", "-")):
+        low = _first_digit(ends[0], d.unit)
+    if excludes and ends[1] and not high.startswith(("+", "-")):
+        high = _first_digit(ends[1], d.unit)
     return f"[{low}, {high}]"
+
+
+def _first_digit(value: float, unit: str) -> str:
+    """A number so close to zero that only its first digit matters: "+0.00009"."""
+    value = 100 * value if unit == "share" else value
+    return f"{value:+.{min(12, max(0, -math.floor(math.log10(abs(value)))))}f}"
 
 
 def _scale(d: Difference) -> float:

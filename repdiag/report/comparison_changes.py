@@ -59,7 +59,7 @@ def classes(reading: Reading) -> Classes | None:
     worst, best = order[delta[order] < 0][:MOST], order[::-1][delta[order[::-1]] > 0][:MOST]
     shown = np.concatenate([worst, best])
     ends = np.abs(np.concatenate([delta[shown], low[shown], high[shown]]))
-    most = 1.1 * float(np.nanmax(ends)) if ends.size and np.isfinite(ends).any() else 1.0
+    most = marks.round_up(1.05 * float(np.nanmax(ends)) if np.isfinite(ends).any() else 0.0)
 
     def one(row: int) -> ClassChange:
         interval = ""
@@ -70,7 +70,7 @@ def classes(reading: Reading) -> Classes | None:
             signed(float(delta[row]), "share"),
             exact(delta[row]),
             interval,
-            marks.class_lane(float(delta[row]), float(low[row]), float(high[row]), most or 1.0),
+            marks.class_lane(float(delta[row]), float(low[row]), float(high[row]), most),
         )
 
     decided = int((high < 0).sum()), int((low > 0).sum())

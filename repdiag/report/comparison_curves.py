@@ -27,11 +27,10 @@ CURVES = {
     "usage": ("Features in use", "share"),
     "lr": ("Learning rate", ""),
     "gradient_norm": ("Gradient norm", ""),
-    "images_per_second": ("Images per second", ""),
 }
 """Well-known columns of a log: title and unit. Others keep their names and come between."""
 _STATES = frozenset({"held_out", "rank", "usage"})
-_NO_CURVES = frozenset({"arm", "seed", "epoch", "step", "steps", "seconds", "phase", "images"})
+_NO_CURVES = frozenset({"arm", "seed", "epoch", "step", "steps", "seconds", "images_per_second"})
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -116,7 +115,7 @@ def _curve(
     axes = Axes((min(xs), max(xs)), (low - pad, high + pad), 340, 200, left=56, right=12, top=14, bottom=40)
     parts = [_frame(axes, unit)]
     for mark, said, line in lines:
-        class_ = f"arm-{mark} curve"
+        class_ = f"arm-{mark} curve" + (" many" if len(lines) > 10 else "")
         if len(line) == 1:
             (a, b) = line[0]
             parts.append(
@@ -146,7 +145,7 @@ def _frame(axes: Axes, unit: str) -> Markup:
     """Grid lines and ticks; epochs are whole numbers."""
     floor, right = axes.height - axes.bottom, axes.width - axes.right
     ys = nice_ticks(*axes.ylim)
-    xs = sorted({float(round(x)) for x in nice_ticks(*axes.xlim) if axes.xlim[0] <= round(x) <= axes.xlim[1]})
+    xs = [x for x in nice_ticks(*axes.xlim) if x == round(x)]
     parts = [tag("line", x1=axes.left, x2=right, y1=axes.y(v), y2=axes.y(v), class_="grid") for v in ys]
     parts.append(tag("line", x1=axes.left, x2=right, y1=floor, y2=floor, class_="axis"))
     for v, words in zip(ys, tick_labels(ys, unit), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,15 @@ LANE = 12.0  # height of one difference in a forest
 def _at(value: float, limits: tuple[float, float]) -> str:
     low, high = limits
     return f"{100 * ((value - low) / (high - low) if high > low else 0.5):.2f}%"
+
+
+def round_up(value: float) -> float:
+    """The next round number (0: one), so that the ends of a scale read well."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+    return float(f"{next((s * power for s in steps if s * power >= value), 10 * power):.6g}")
 
 
 def dot(shape: int, x: str, y: float, class_: str, r: float = 4) -> Markup:
@@ -41,7 +51,7 @@ def forest(differences: Sequence[Difference], reading: Reading) -> Markup:
     """
     main = differences[0]
     ends = [abs(v) for d in differences for v in (d.delta, *_ends(d))]
-    most = 1.12 * max(ends) or 1.0
+    most = round_up(1.05 * max(ends))
     limits = (-most, most)
     height = 10 + LANE * len(differences)
     parts: list[Markup] = []
@@ -80,9 +90,10 @@ def forest(differences: Sequence[Difference], reading: Reading) -> Markup:
                 )
             parts.append(dot(mark, _at(d.delta, limits), y, class_, 3.5))
     words = "; ".join(f"{d.subject} against {d.against}: {said(d)}, {effect_word(d)}" for d in differences)
-    right = f"{signed(most, main.unit, most)} {points(main.unit)}"
+    shown = 100 * most if main.unit == "share" else most
+    right = f"+{shown:g} {points(main.unit)}"
     parts += [
-        tag("text", signed(-most, main.unit, most), x="0%", y=height + 11, class_="tick"),
+        tag("text", f"-{shown:g}", x="0%", y=height + 11, class_="tick"),
         tag("text", "0", x="50%", y=height + 11, class_="tick mid"),
         tag("text", right.strip(), x="100%", y=height + 11, class_="tick end"),
     ]
@@ -150,7 +161,7 @@ def arms_forest(metric: str, reading: Reading) -> list[tuple[Arm, str, Differenc
     against = reading.comparison.against
     found = [(arm, reading.difference(metric, arm.name, against)) for arm in reading.arms]
     ends = [abs(v) for _, d in found if d is not None for v in (d.delta, *_ends(d))]
-    most = 1.1 * max(ends, default=0.0) or 1.0
+    most = round_up(1.05 * max(ends, default=0.0))
     rows = []
     for arm, d in found:
         unit = reading.specs[metric].unit if metric in reading.specs else ("" if d is None else d.unit)
