@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import FIXTURES, ROOT
 
-pytest.importorskip("lightly", reason="the zoo is trained with lightly, which the extra 'train' installs")
+pytest.importorskip("lightly", reason="the zoo is trained with lightly, which the extra 'tune' installs")
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # where `python -m benchmarks.zoo.train` runs
 
@@ -79,7 +79,7 @@ def test_each_image_of_a_batch_gets_a_view_of_its_own() -> None:
 # --------------------------------------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize("name", methods.CLASSES)
+@pytest.mark.parametrize("name", methods.RECIPES)
 def test_a_method_trains_its_backbone_and_the_saved_file_is_that_backbone(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -18,13 +17,11 @@ from torch import Tensor, nn
 from benchmarks.zoo import methods
 from benchmarks.zoo.backbone import HINTS, PREPROCESSING, ResNet18, normalize
 from benchmarks.zoo.images import Pool
+from benchmarks.zoo.methods import Method
 from benchmarks.zoo.views import view
 from repdiag.errors import InputError, UsageError
 from repdiag.exporting.safetensors_file import write
 from repdiag.files import atomic
-
-if TYPE_CHECKING:
-    from benchmarks.zoo.methods.base import Method
 
 COLLAPSED = 0.05
 WARMUP = 0.05
@@ -55,16 +52,12 @@ class Run:
     optimizer: torch.optim.Optimizer
     done: int = 0
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All parameters and buffers, the queues too that a `state_dict` leaves out."""
-        return dict(itertools.chain(self.method.named_parameters(), self.method.named_buffers()))
-
     def save(self, path: Path, identity: str) -> None:
         """Write everything that the next epoch depends on, atomically."""
         state = {
             "identity": identity,
             "done": self.done,
-            "tensors": {name: tensor.detach() for name, tensor in self.tensors().items()},
+            "tensors": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         with atomic(path) as temporary:
@@ -75,12 +68,9 @@ class Run:
         state = torch.load(path, map_location=device, weights_only=True)
         if state["identity"] != identity:
             raise other_run(path)
-        own = self.tensors()
-        if own.keys() != state["tensors"].keys():
+        if self.method.state_dict().keys() != state["tensors"].keys():
             raise InputError("The checkpoint holds other networks", where=str(path), do="Remove it")
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(state["tensors"][name])
+        self.method.load_state_dict(state["tensors"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.done = state["done"]
 
@@ -117,7 +107,7 @@ def train(
     images = pool.images.to(device)
     if name == methods.RANDOM:
         return save(backbone.to(device), target, identity, spread(backbone, images))
-    method = methods.load(name)(backbone, pool.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    method = methods.make(name, backbone, pool.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(method, optimizer_of(method))
     if checkpoint.exists():
         run.resume(checkpoint, identity, device)
@@ -209,7 +199,7 @@ def describe(name: str, pool: Pool, settings: Settings) -> str:
     said = {"method": name, "images": len(pool.images), "pool": pool.fingerprint}
     if name == methods.RANDOM:
         return json.dumps(said | {"width": settings.width, "seed": settings.seed}, sort_keys=True)
-    recipe = dataclasses.asdict(methods.load(name).recipe)
+    recipe = dataclasses.asdict(methods.RECIPES[name])
     return json.dumps(said | dataclasses.asdict(settings) | {"recipe": recipe}, sort_keys=True)
 
 

@@ -73,7 +73,7 @@ COLUMNS = (
 
 def encoders(zoo: Path) -> list[tuple[str, Path]]:
     """The zoo's encoders in the table's order; raises InputError where there are none."""
-    names = (*methods.CLASSES, methods.RANDOM)
+    names = (*methods.RECIPES, methods.RANDOM)
     found = [(name, zoo / f"{name}.safetensors") for name in names]
     found = [(name, path) for name, path in found if path.exists()]
     if not found:

@@ -35,8 +35,8 @@ def names_of(text: str) -> list[str]:
     """The methods in a list with commas; raises UsageError for an unknown one."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in (*methods.CLASSES, methods.RANDOM):
-            known = ", ".join((*methods.CLASSES, methods.RANDOM))
+        if name not in (*methods.RECIPES, methods.RANDOM):
+            known = ", ".join((*methods.RECIPES, methods.RANDOM))
             raise UsageError(f"There is no method '{name}'", do=f"Choose from {known}")
     return names
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", required=True, help="labeled images, in any form that repdiag reads")
     parser.add_argument(
-        "--methods", default=",".join(methods.CLASSES), help="which, with commas (default: all)"
+        "--methods", default=",".join(methods.RECIPES), help="which, with commas (default: all)"
     )
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=128)
