@@ -57,6 +57,9 @@ def projector_of(tensors: Mapping[str, Tensor], prefix: str, dim: int) -> Traina
     network = found.module
     assert isinstance(network, nn.Sequential)
     files = _files(found, network)
+    own = network.state_dict()
+    for name, file in files.items():
+        own[name].copy_(tensors[file])  # the batch norms' counters too, which reading leaves out
     return TrainableProjector(
         network.requires_grad_(True).train(), found.in_dim, found.out_dim, files, found.notes
     )

@@ -26,19 +26,23 @@ def rounding(state: Mapping[str, Tensor], back: Returned, sources: Sources) -> t
         gap = float((made.double() - wanted.double()).abs().max()) / largest if largest else 0.0
         worst.setdefault(str(dtype).removeprefix("torch."), []).append(gap)
     return tuple(
-        f"{len(gaps)} tensors are stored as {kind}: rounding moved weights by up to {max(gaps):.1e} of the largest"
-        " of their tensor"
+        f"{_counted(gaps)} stored as {kind}: rounding moved weights by up to {max(gaps):.1e} of the largest of"
+        " their tensor"
         for kind, gaps in sorted(worst.items())
     )
 
 
+def _counted(names: Sequence[object]) -> str:
+    return "1 tensor is" if len(names) == 1 else f"{len(names):,} tensors are"
+
+
 def indirect(names: Sequence[str]) -> tuple[str, ...]:
-    """About tensors that are sums or averages of the file's."""
+    """About tensors that are computed from the file's."""
     if not names:
         return ()
     return (
-        f"{len(names)} tensors of the network are sums or averages of the file's (first: {names[0]}): these were"
-        " changed as little as gives them, up to rounding",
+        f"{_counted(names)} computed from the file's by a sum, an average or a mask (first: {names[0]}): the file's"
+        " were changed as little as gives them, up to rounding",
     )
 
 
@@ -47,8 +51,7 @@ def along(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"{len(names)} more tensors share their numbers with the replaced ones in the file, and changed along"
-        f" (first: {names[0]})",
+        f"{_counted(names)} changed along, as they share their numbers with the replaced ones (first: {names[0]})",
     )
 
 
@@ -77,7 +80,10 @@ def optimizer(rest: Sequence[str]) -> tuple[str, ...]:
 
 
 def parts(names: Sequence[str], prefix: str) -> tuple[str, ...]:
-    """The parts of the file that tensors belong to, and how many each has: as deep as one beside the backbone, if few enough."""
+    """The parts of the file that tensors belong to, and how many each has.
+
+    They are as deep as the parts beside the backbone, or less deep where these would be many.
+    """
     for depth in range(prefix.count(".") + 1, 0, -1):
         counts = Counter(".".join(name.split(".")[:depth]) for name in names)
         if len(counts) <= MAX_PARTS or depth == 1:

@@ -64,17 +64,18 @@ def replace_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Replaced
         for window in parts:
             if window.ref.extent:
                 homes[window.home].append(_Piece(name, window, _part(name, window, tensors.get(name))))
+    touched = {h: found for h, found in homes.items() if any(piece.new is not None for piece in found)}
+    compressed = {home.path for home in touched if home.deflated}
+    anew: dict[Path, dict[Home, bytes]] = defaultdict(dict)
     along: dict[str, None] = {}
-    compressed: dict[Path, dict[Home, bytes]] = defaultdict(dict)
-    for home, pieces in homes.items():
-        if any(piece.new is not None for piece in pieces):
-            content, others = _changed(home, pieces)
-            along.update(dict.fromkeys(others))
-            if home.deflated:
-                compressed[home.path][home] = bytes(content)
-            else:
-                _write(home, content)
-    for file, contents in compressed.items():
+    for home, pieces in touched.items():
+        content, others = _changed(home, pieces)
+        along.update(dict.fromkeys(others))
+        if home.path in compressed:
+            anew[home.path][home] = bytes(content)
+        else:
+            _write(home, content)
+    for file, contents in anew.items():
         repacked(file, contents)
     return Replaced(tuple(tensors), tuple(name for name in windows if name in along))
 
