@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,18 +10,11 @@ from typing import Any
 import numpy as np
 
 from repdiag.comparison.types import Comparison, Difference, Effect, Scored
+from repdiag.report.comparison_words import EFFECT_WORDS, effect_word
 from repdiag.report.grids import text
-from repdiag.report.numbers import number, quantity
-from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Skipped
+from repdiag.types import MetricResult, MetricSpec, Skipped
 
 MARKS = 8  # how many arms the style sheet tells apart; further ones begin anew
-EFFECT_WORDS = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "no evidence", Effect.HURT: "hurt"}
-EFFECT_CLASSES = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "unclear", Effect.HURT: "hurt"}
-BETTER = {
-    Direction.HIGHER: "better to the right",
-    Direction.LOWER: "better to the left",
-    Direction.NEITHER: "no better side",
-}
 
 
 @dataclass(frozen=True)
@@ -103,6 +95,17 @@ class Reading:
     def others(self) -> tuple[Arm, ...]:
         """The ablations: arms with no part in the question."""
         return tuple(arm for arm in self.arms if not arm.role)
+
+    @cached_property
+    def stopped(self) -> tuple[Arm, ...]:
+        """Arms that ended early and of which the reason says nothing."""
+        reason = self.comparison.reason
+        return tuple(arm for arm in self.arms if arm.stopped and f"{arm.name} ended early" not in reason)
+
+    @cached_property
+    def one_seed(self) -> bool:
+        """Whether an arm that was trained has one seed only: an interval then covers the choice of images at most."""
+        return any(len(arm.runs) == 1 and arm.runs[0].seed is not None for arm in self.main)
 
     def arm(self, name: str) -> Arm | None:
         """The arm called `name`."""
@@ -188,96 +191,20 @@ class Reading:
         return float(np.mean(values)) if values else None
 
 
-def effect_word(d: Difference) -> str:
-    """What a difference says; "moved" where it is clear and no way is better."""
-    if d.direction is Direction.NEITHER and d.interval is not None and d.interval.low * d.interval.high > 0:
-        return "moved"
-    return EFFECT_WORDS[d.effect]
-
-
-def effect_counts(differences: Iterable[Difference]) -> str:
-    """How many say what: "2 helped, 1 hurt, 9 no evidence"; what none says is left out."""
-    found = [effect_word(d) for d in differences]
-    return ", ".join(
-        f"{found.count(word)} {word}" for word in ("helped", "hurt", "moved", "no evidence") if word in found
-    )
-
-
 def multiplicity(reading: Reading) -> str:
-    """What many differences mean together: a sentence for every place that lists them."""
-    first = "Only the primary one decides" if reading.primary is not None else "None of them decides"
+    """What many differences mean together: sentences for every place that lists them."""
+    if reading.one_seed:
+        return (
+            "One seed cannot tell a method from its luck: intervals cover the choice of images at most, and nothing"
+            " here is called an effect."
+        )
     levels = [d.interval.level for d in reading.comparison.differences if d.interval is not None]
-    if not levels or max(levels) >= 1:
-        return f"{first}."
-    return (
-        f"{first}; the others are not corrected for their number, so about 1 in {1 / (1 - max(levels)):.0f} seems to"
-        " move by chance alone."
-    ).replace("None of them decides; the others", "None of them decides; they")
-
-
-def points(unit: str) -> str:
-    """The unit of a difference: shares differ by percentage points."""
-    return "points" if unit in ("share", "%") else unit
-
-
-def signed(value: float, unit: str, like: float | None = None) -> str:
-    """A difference with its sign and no unit: "+0.3"; zero has none."""
-    shown = number(value, unit, like=like)
-    bare = shown.lstrip("-").replace(",", "")
-    zero = not any(digit in "123456789" for digit in bare)
-    return bare if zero and "e" not in bare else shown if value < 0 else f"+{shown}"
-
-
-def delta_text(d: Difference) -> str:
-    """A difference without its unit."""
-    return signed(d.delta, d.unit, _scale(d))
-
-
-def interval_words(d: Difference) -> str:
-    """ "[-0.4, +1.0]" with the decimals of the difference, "" without an interval.
-
-    An end that is not zero is never written as zero where the interval excludes zero: it has more decimals then.
-    """
-    if d.interval is None:
-        return ""
-    like = _scale(d)
-    ends = (d.interval.low, d.interval.high)
-    excludes = ends[0] > 0 or ends[1] < 0
-    low, high = (signed(end, d.unit, like) for end in ends)
-    if excludes and ends[0] and not low.startswith(("+", "-")):
-        low = _first_digit(ends[0], d.unit)
-    if excludes and ends[1] and not high.startswith(("+", "-")):
-        high = _first_digit(ends[1], d.unit)
-    return f"[{low}, {high}]"
-
-
-def _first_digit(value: float, unit: str) -> str:
-    """A number so close to zero that only its first digit matters: "+0.00009"."""
-    value = 100 * value if unit == "share" else value
-    return f"{value:+.{min(12, max(0, -math.floor(math.log10(abs(value)))))}f}"
-
-
-def _scale(d: Difference) -> float:
-    """What decides the decimals of a difference and its interval: the largest of the three.
-
-    Shares keep at least a tenth of a point, so that a tiny difference in a wide interval is not written out.
-    """
-    ends = () if d.interval is None else (d.interval.low, d.interval.high)
-    return max([abs(d.delta), *map(abs, ends)])
-
-
-def said(d: Difference) -> str:
-    """The whole difference: "+0.3 points [-0.4, +1.0]"."""
-    return " ".join(part for part in (delta_text(d), points(d.unit), interval_words(d)) if part)
-
-
-def method_words(interval: Interval | None) -> str:
-    """How an interval was made."""
-    if interval is None:
-        return ""
-    return f"{100 * interval.level:g}% interval: {interval.method}" + (
-        f", n = {interval.n:,}" if interval.n else ""
-    )
+    chance = ""
+    if levels and max(levels) < 1:
+        chance = f", so about 1 in {1 / (1 - max(levels)):.0f} seems to move by chance alone"
+    if reading.primary is None:
+        return f"None of these decides, and they are not corrected for their number{chance}."
+    return f"Only the primary measure decides; the others are not corrected for their number{chance}."
 
 
 def skipped_reasons(reading: Reading) -> list[tuple[str, list[str]]]:
@@ -294,12 +221,3 @@ def skipped_reasons(reading: Reading) -> list[tuple[str, list[str]]]:
                 reasons.setdefault(text(m.outcome.reason), []).append(m.spec.title)
                 named.add(m.spec.name)
     return list(reasons.items())
-
-
-def range_words(results: Sequence[tuple[int | None, MetricResult]], unit: str) -> str:
-    """ "3 seeds, 61.2 to 61.9%"; "" where there is one run."""
-    if len(results) < 2:
-        return ""
-    values = [result.value for _, result in results]
-    low, high = min(values), max(values)
-    return f"{len(values)} seeds, {number(low, unit, like=high)} to {quantity(high, unit)}"

@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from repdiag.report import comparison_marks as marks
 from repdiag.report.columns import Column, numeric
-from repdiag.report.comparison_arms import Reading, signed
+from repdiag.report.comparison_arms import Reading
+from repdiag.report.comparison_words import signed
 from repdiag.report.grids import Cell, Grid, cell_of, text
 from repdiag.report.numbers import exact
 from repdiag.report.text import clean, shortened

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from repdiag.comparison.types import Comparison
-from repdiag.report import comparison_changes, comparison_views, grids
+from repdiag.report import comparison_changes, comparison_done, comparison_views, grids
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import curves, q_scores
 from repdiag.report.comparison_tables import DESCRIPTIONS
@@ -45,8 +45,8 @@ def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | 
             q_scores=q_scores(reading),
             classes=comparison_changes.classes(reading),
             changed=comparison_changes.changed(reading),
-            runs=comparison_views.runs(reading),
-            provenance=comparison_views.provenance(reading),
+            runs=comparison_done.runs(reading),
+            provenance=comparison_done.provenance(reading),
             files=_files(comparison, tables or {}),
             words=grids.text,
         )

@@ -9,7 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from repdiag.comparison.types import Difference
-from repdiag.report.comparison_arms import EFFECT_CLASSES, Arm, Reading, effect_word, points, said, signed
+from repdiag.report.comparison_arms import Arm, Reading
+from repdiag.report.comparison_words import EFFECT_CLASSES, effect_word, points, said, signed
 from repdiag.report.numbers import number, quantity
 from repdiag.report.svg import tag
 from repdiag.types import Direction, MetricResult

@@ -10,17 +10,15 @@ from rich.console import Console
 from rich.text import Text
 
 from repdiag.comparison.types import Comparison, Difference, Effect
-from repdiag.report.comparison_arms import (
+from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
+from repdiag.report.comparison_tables import DESCRIPTIONS
+from repdiag.report.comparison_words import (
     EFFECT_WORDS,
-    Reading,
     delta_text,
     effect_counts,
     effect_word,
     interval_words,
-    multiplicity,
-    skipped_reasons,
 )
-from repdiag.report.comparison_tables import DESCRIPTIONS
 from repdiag.report.numbers import WORDS, quantity
 from repdiag.report.terminal import MAX_NAMED, MAX_WARNINGS, _Writer
 from repdiag.types import Direction
@@ -36,7 +34,7 @@ def terminal(comparison: Comparison, console: Console, out: Path | None = None) 
     writer, reading = _Writer(console), Reading(comparison)
     word = EFFECT_WORDS[comparison.effect].upper()
     writer.beside(word, STYLES[comparison.effect], writer.styled((comparison.reason, "")), len(word) + 2)
-    for arm in reading.arms:
+    for arm in reading.stopped:
         for reason in arm.stopped:
             writer.line(f"{arm.name} ended early: {reason}", "yellow", indent=2, further=4)
     _numbers(reading, writer)
