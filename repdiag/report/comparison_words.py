@@ -44,7 +44,7 @@ def signed(value: float, unit: str, like: float | None = None) -> str:
 
 def delta_text(d: Difference) -> str:
     """A difference without its unit."""
-    return signed(d.delta, d.unit, _scale(d))
+    return signed(d.delta, _unit(d), _scale(d))
 
 
 def interval_words(d: Difference) -> str:
@@ -57,7 +57,7 @@ def interval_words(d: Difference) -> str:
     like = _scale(d)
     ends = (d.interval.low, d.interval.high)
     excludes = ends[0] > 0 or ends[1] < 0
-    low, high = (signed(end, d.unit, like) for end in ends)
+    low, high = (signed(end, _unit(d), like) for end in ends)
     if excludes and ends[0] and not low.startswith(("+", "-")):
         low = _first_digit(ends[0], d.unit)
     if excludes and ends[1] and not high.startswith(("+", "-")):
@@ -69,6 +69,13 @@ def _first_digit(value: float, unit: str) -> str:
     """A number so close to zero that only its first digit matters: "+0.00009"."""
     value = 100 * value if unit == "share" else value
     return f"{value:+.{min(12, max(0, -math.floor(math.log10(abs(value)))))}f}"
+
+
+def _unit(d: Difference) -> str:
+    """The unit that decides how numbers are written: that of a count only where all of them are whole."""
+    ends = () if d.interval is None else (d.interval.low, d.interval.high)
+    whole = all(float(v).is_integer() for v in (d.delta, *ends))
+    return d.unit if whole or d.unit in ("share", "%") else ""
 
 
 def _scale(d: Difference) -> float:
