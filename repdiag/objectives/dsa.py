@@ -79,10 +79,14 @@ def anchor_scores(r: Tensor, eta: int, m: int) -> Tensor:
         eta = min(eta, len(r) - 1)
         if eta < 1:
             return torch.zeros_like(r[:, 0])
-        nearest = (r @ r.T).fill_diagonal_(-torch.inf).topk(eta, sorted=False).indices
-        graph = torch.zeros_like(r[:, :1]).expand(-1, len(r)).scatter(1, nearest, 1.0)
-        shared = graph @ graph
-        return (graph * shared.T.gt(m)).sum(1) / eta
+        return confirmed((r @ r.T).fill_diagonal_(-torch.inf).topk(eta, sorted=False).indices, m, r.dtype)
+
+
+def confirmed(nearest: Tensor, m: int, dtype: torch.dtype) -> Tensor:
+    """The share (N,) of each row's neighbors j that confirm it, of `nearest` (N, eta): see `anchor_scores`."""
+    n, eta = nearest.shape
+    graph = torch.zeros(n, n, dtype=dtype, device=nearest.device).scatter_(1, nearest, 1.0)
+    return (graph * (graph @ graph).T.gt(m)).sum(1) / eta
 
 
 def bandwidth(apart: Tensor, quantile: float) -> Tensor:
@@ -111,21 +115,20 @@ class Arranging(nn.Module):
 
     The first layer (`hidden` units a_i = ReLU(W sqrt(P) z_i + b)) is shared by both members of a pair, the second
     reads what is symmetric in them, the sum and the product of each unit, and the cosine:
-    logit M_ij = c + k z_i . z_j + sum_h u_h (a_ih + a_jh) + 1/sqrt(hidden) sum_h v_h a_ih a_jh.
+    logit M_ij = c + k z_i . z_j + 1/sqrt(hidden) sum_h (u_h (a_ih + a_jh) + v_h a_ih a_jh).
 
     Hidden units of pairs, as in the released code (of z_i - z_j, or of both side by side), need (2N)^2 x hidden
     numbers, and |z_i - z_j| is not even linear: here all pairs are one matrix product of 2N x (P + hidden). On the
     features of two real encoders it fits the prior about as well as hidden units of |z_i - z_j| and z_i z_j do
-    (docs/adr/0010). It starts with M near 1/2, where nothing attracts or repels.
+    (docs/adr/0010). It starts with M = 1/2, where nothing attracts or repels.
     """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.first = nn.Linear(width, hidden)
-        self.sums = nn.Linear(hidden, 1)
-        self.products = nn.Parameter(torch.zeros(hidden))
-        self.cosine = nn.Parameter(torch.zeros(1))
-        self.input_scale, self.product_scale = math.sqrt(width), 1 / math.sqrt(hidden)
+        self.second = nn.Parameter(torch.zeros(2, hidden))  # u, v
+        self.cosine = nn.Parameter(torch.zeros(2))  # k, c
+        self.scales = math.sqrt(width), 1 / math.sqrt(hidden)
 
     def forward(self, z: Tensor, rate: float = 1.0) -> Tensor:
         """Logits (n, n) of unit rows (n, P); the module's parameters get `rate` times their gradient, z its own."""
@@ -133,11 +136,11 @@ class Arranging(nn.Module):
         def slowed(p: Tensor) -> Tensor:
             return p if rate == 1 else p.detach() + rate * (p - p.detach())
 
-        linear = nn.functional.linear
-        units = torch.relu(linear(z * self.input_scale, slowed(self.first.weight), slowed(self.first.bias)))
-        own = linear(units, slowed(self.sums.weight), slowed(self.sums.bias))[:, 0]
-        left = torch.cat([z * slowed(self.cosine), units * (slowed(self.products) * self.product_scale)], 1)
-        return torch.addmm(own, left, torch.cat([z, units], 1).T) + own[:, None]
+        weight, bias = slowed(self.first.weight), slowed(self.first.bias)
+        units = torch.relu(nn.functional.linear(z * self.scales[0], weight, bias))
+        (u, v), (k, c) = (slowed(self.second) * self.scales[1]).unbind(), slowed(self.cosine).unbind()
+        own = units @ u
+        return torch.addmm(own + c, torch.cat([z * k, units * v], 1), torch.cat([z, units], 1).T) + own[:, None]
 
 
 def arranged(logits: Tensor) -> Tensor:
@@ -147,31 +150,38 @@ def arranged(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits).masked_fill(own, 1)
 
 
-def arranging_loss(apart: Tensor, m: Tensor, scores: Tensor, tau: float) -> Tensor:
+def pair_loss(apart: Tensor, m: Tensor, scores: Tensor, tau: float) -> Tensor:
     """L_w = log(1 + 1/4 sum_blocks mean_ij exp(s_i ||z_i - z_j|| (2 M_ij - 1) / tau')) (C), a scalar above 0.
 
     `apart` and `m` are (2N, 2N), `scores` (N,), shared by both views. A projection with itself (the diagonals of the
     blocks 00 and 11) adds nothing, and counts in the mean, as in the code. Smaller is better: where M > 1/2 a pair
-    attracts, where M < 1/2 it repels. M gets no gradient here: raising a pair's M can only raise L_w, so that L_w alone
-    would drive it to 0 whatever the images (O). The sum is taken in the log domain, so that no tau' overflows.
+    attracts, where M < 1/2 it repels. The sum is taken in the log domain, so that no tau' overflows.
     """
-    pull = (2 * m.detach() - 1) * (scores / tau).repeat(2)[:, None]
+    pull = (2 * m - 1) * (scores / tau).repeat(2)[:, None]
     exponents = (apart * pull).fill_diagonal_(-torch.inf)
     return nn.functional.softplus(torch.logsumexp(exponents.flatten(), 0) - math.log(apart.numel()))
 
 
+def arranging_loss(apart: Tensor, m: Tensor, scores: Tensor, tau: float) -> Tensor:
+    """L_w (see `pair_loss`) with M as a constant (O).
+
+    Raising a pair's M can only raise L_w, so that with a gradient L_w alone would drive all of M to 0.
+    """
+    return pair_loss(apart, m.detach(), scores, tau)
+
+
 def prior_gap(m: Tensor, wanted: Tensor) -> Tensor:
-    """sum_blocks ||M - Mp||_F (C), a scalar from 0: `m` (2N, 2N), `wanted` (N, N), the same for all blocks."""
-    n = len(wanted)
-    gap = m.view(2, n, 2, n) - wanted[:, None, :]
-    norms: Tensor = torch.linalg.vector_norm(gap, dim=(1, 3))
+    """sum_blocks ||M - Mp||_F (C), a scalar from 0: `m` (2N, 2N), `wanted` (2N, 2N), or (N, N) for all blocks."""
+    n = len(m) // 2
+    blocks = wanted[:, None, :] if len(wanted) == n else wanted.view(2, n, 2, n)
+    norms: Tensor = torch.linalg.vector_norm(m.view(2, n, 2, n) - blocks, dim=(1, 3))
     return norms.sum()
 
 
 def uniformity(apart: Tensor, t: float = 2.0) -> Tensor:
     """log mean_{i != j} exp(-t ||z_i - z_j||^2) within each view, mean over both (Wang & Isola 2020), for ablation.
 
-    `apart` (2N, 2N). A scalar up to 0; smaller is more uniform. N must be at least 2.
+    `apart` (2N, 2N), N at least 2. A scalar from -4t to 0; smaller is more uniform.
     """
     n = len(apart) // 2
     views = apart.view(2, n, 2, n).diagonal(dim1=0, dim2=2).permute(2, 0, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from repdiag.errors import UsageError
 from repdiag.objectives import dsa
 from repdiag.objectives.contract import Heads, Needs, Outputs, Regularizer, regularizer
-from repdiag.objectives.parameters import DSAParameters
+from repdiag.objectives.parameters import DSAParameters, Parameters
 
 
 @regularizer
@@ -35,17 +35,15 @@ class DSARegularizer(Regularizer):
     optimizer, and `loss = ssl + reg(z1, z2, reference)`.
     """
 
-    kind = DSAParameters
-    title = "DSA, repaired"
-    source = "Song et al., arXiv 2407.13541; the released code (C), repaired (O)"
+    kind: ClassVar[type[Parameters]] = DSAParameters
+    title: ClassVar[str] = "DSA, repaired"
+    source: ClassVar[str] = "Song et al., arXiv 2407.13541: its released code (C), repaired (O)"
     needs = Needs(reference="images")
+    numbers: DSAParameters
 
-    def __init__(self, parameters: DSAParameters | None = None, **numbers: Any) -> None:
-        super().__init__()
-        if parameters is not None and numbers:
-            raise UsageError("dsa takes its parameters or single numbers, not both")
-        self.parameters_ = parameters or DSAParameters(**numbers)
-        if self._learns and not self.parameters_.lambda_m:
+    def __init__(self, parameters: Parameters | None = None, **numbers: Any) -> None:
+        super().__init__(parameters, **numbers)
+        if self._learns and not self.numbers.lambda_m:
             raise UsageError(
                 "dsa: with lambda_m = 0 nothing trains the arranging module",
                 do="Set arranging to prior or zero",
@@ -56,14 +54,14 @@ class DSARegularizer(Regularizer):
 
     @property
     def _learns(self) -> bool:
-        return self.parameters_.arranging == "module" and not self.parameters_.uniformity
+        return self.numbers.arranging == "module" and not self.numbers.uniformity
 
     def attach(self, dim: int, heads: Heads, classes: int | None = None) -> None:
         """Make the arranging module for the projections' width; `classes` limits eta."""
         self.classes = classes
         if self._learns:
             z = heads.projections[0]
-            self.arranging = dsa.Arranging(z.shape[1], self.parameters_.hidden).to(z.device)
+            self.arranging = dsa.Arranging(z.shape[1], self.numbers.hidden).to(z.device)
 
     def terms(self, outputs: Outputs) -> Mapping[str, Tensor]:
         """ "arrange" and "prior" (or those of an ablation), weighted."""
@@ -81,7 +79,7 @@ class DSARegularizer(Regularizer):
             return torch.stack(list(self._terms(z1, z2, reference).values())).sum()
 
     def _terms(self, z1: Tensor, z2: Tensor, reference: Tensor) -> dict[str, Tensor]:
-        how, n = self.parameters_, len(reference)
+        how, n = self.numbers, len(reference)
         if n < 2 or len(z1) != n or len(z2) != n:
             raise UsageError(
                 f"dsa compares at least two images, with a projection for each view and a reference feature; it got "
@@ -101,14 +99,14 @@ class DSARegularizer(Regularizer):
         else:
             given = wanted if how.arranging == "prior" else torch.eye(n, dtype=z.dtype, device=z.device)
             m = given.repeat(2, 2).to(z.dtype)
-        self._seen["mean M"] = (m.detach().sum() - 4 * n) / (4 * n * (n - 1))
+        self._seen["mean_m"] = (m.detach().sum() - 4 * n) / (4 * n * (n - 1))
         arrange = how.lambda_w * dsa.arranging_loss(apart, m, scores.to(z.dtype), how.tau_prime)
         return {"arrange": arrange, **terms}
 
     @torch.no_grad()
     def _reference(self, reference: Tensor) -> tuple[Tensor, Tensor]:
         """s (N,) and Mp (N, N), with 1 for an image and itself."""
-        how, r = self.parameters_, dsa.unit(reference)
+        how, r = self.numbers, dsa.unit(reference)
         n = len(r)
         eta = dsa.neighbors_used(how.eta, n, self.classes)
         threshold = dsa.chance_threshold(n, eta) if how.m is None else how.m
@@ -117,9 +115,9 @@ class DSARegularizer(Regularizer):
         tau = dsa.bandwidth(apart, how.quantile) if how.tau is None else apart.new_tensor(how.tau)
         wanted = dsa.prior(apart, tau).fill_diagonal_(1)
         self._seen = {
-            "mean M": 0.0,
-            "mean Mp": (wanted.sum() - n) / (n * (n - 1)),
-            "mean s": scores.mean(),
+            "mean_m": 0.0,
+            "mean_prior": (wanted.sum() - n) / (n * (n - 1)),
+            "mean_s": scores.mean(),
             "eta": float(eta),
             "m": float(threshold),
             "tau": tau,
@@ -127,7 +125,7 @@ class DSARegularizer(Regularizer):
         return scores, wanted
 
     def facts(self) -> Mapping[str, float]:
-        """Of the last step: mean M and Mp over different images, mean s, and the eta, m and tau that were used."""
+        """Of the last step: `mean_m`, `mean_prior` (M and Mp over different images), `mean_s`, `eta`, `m`, `tau`."""
         return {name: float(value) for name, value in self._seen.items()}
 
     @classmethod
