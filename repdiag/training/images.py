@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +24,7 @@ from repdiag.encoders import Preprocessing
 from repdiag.errors import DataError, ResourceError, UsageError
 from repdiag.extraction.images import Pixels, Undecodable, bombs_are_errors, decode, preprocess
 from repdiag.extraction.loader import default_workers
+from repdiag.training.ahead import Task, in_order
 from repdiag.types import CorruptImage, ImageSource, Progress, silent
 
 _AHEAD_BYTES = 256 * 2**20
@@ -35,9 +34,7 @@ _CHUNK = 256
 _TASK = 16
 """Images of one task at most: one each would cost as much in bookkeeping as a small image in decoding."""
 
-T = TypeVar("T")
 Rows = npt.NDArray[np.int64]
-Task = Callable[[], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +107,7 @@ class TrainingImages:
                 yield batch, self._tasks(batch.numpy(), self._checked(places), clean)
 
         try:
-            yield from _in_order(pool, jobs(), lambda batch: _AHEAD_BYTES // max(1, nbytes * len(batch)))
+            yield from in_order(pool, jobs(), lambda batch: _AHEAD_BYTES // max(1, nbytes * len(batch)))
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -206,7 +203,7 @@ def training_images(
     try:
         with bombs_are_errors():
             done = 0
-            for chunk in _in_order(pool, jobs, lambda chunk: _AHEAD_BYTES // chunk.squares.nbytes):
+            for chunk in in_order(pool, jobs, lambda chunk: _AHEAD_BYTES // chunk.squares.nbytes):
                 fine = np.array([row not in chunk.bad for row in chunk.rows.tolist()])
                 taken = np.flatnonzero(fine)[: len(held) - filled]
                 held.numpy()[filled : filled + taken.size] = chunk.squares[taken]
@@ -305,29 +302,3 @@ def _tolerate(corrupt: Sequence[CorruptImage], n: int, left: int, share: float, 
 
 def _cut(rows: Rows, size: int) -> Iterator[Rows]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, jobs: Iterable[tuple[T, Sequence[Task]]], ahead: Callable[[T], int]
-) -> Iterator[T]:
-    """Each job's thing once its tasks are done; of the later jobs `ahead`, 1 to 4, are begun meanwhile."""
-    waiting: deque[tuple[T, list[tuple[Future[None], Task]]]] = deque()
-    for thing, tasks in jobs:
-        waiting.append((thing, [(pool.submit(task), task) for task in tasks]))
-        if len(waiting) > max(1, min(4, ahead(thing))):
-            yield _done(*waiting.popleft())
-    while waiting:
-        yield _done(*waiting.popleft())
-
-
-def _done(thing: T, tasks: Sequence[tuple[Future[None], Task]]) -> T:
-    """Wait for the tasks, and do those that nobody has begun: then they are the bottleneck."""
-    running = []
-    for future, task in tasks:
-        if future.cancel():
-            task()
-        else:
-            running.append(future)
-    for future in running:
-        future.result()
-    return thing
