@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from repdiag.inspection import inspect
     from repdiag.pipeline import Request
     from repdiag.report import write_report
-    from repdiag.tuning.api import finetune
+    from repdiag.tuning import finetune
     from repdiag.types import EmbeddingSet, Report
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ _HOME = {
     "embed": "api",
     "embed_layers": "api",
     "export": "exporting",
-    "finetune": "tuning.api",
+    "finetune": "tuning",
     "inspect": "inspection",
     "load_encoder": "encoders",
     "score": "api",

@@ -1,3 +1,5 @@
 """`repdiag finetune`: train a regularizer and its control from one start, score them alike, and say what came of it."""
 
-from __future__ import annotations
+from repdiag.tuning.api import finetune
+
+__all__ = ["finetune"]

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from repdiag.encoders import Encoder
 
 _OWN = {field.name for field in dataclasses.fields(TuneConfig)}
-_REST = {field.name for field in dataclasses.fields(Request)} - {"model", "dataset", "out", "config", "regularizer"}
+_REST = {field.name for field in dataclasses.fields(Request)} - {
+    "model",
+    "dataset",
+    "out",
+    "config",
+    "regularizer",
+}
 
 
 def finetune(

@@ -154,8 +154,7 @@ def ablated(regularizer: Parameters) -> Mapping[str, Parameters]:
     """The arms of --ablate: the regularizer with one thing changed each. Raises UsageError where it has none."""
     kind = REGULARIZERS.get(regularizer.name)
     found = {
-        name: dataclasses.replace(regularizer, **dict(changed))
-        for name, changed in kind.ablations().items()
+        name: dataclasses.replace(regularizer, **dict(changed)) for name, changed in kind.ablations().items()
     }
     if not found:
         raise UsageError(f"There is nothing to take apart in {regularizer.name}", do="Leave out --ablate")

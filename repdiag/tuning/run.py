@@ -114,9 +114,13 @@ def _compared(plan: Plan, arms: list[Scored], trained: list[tuple[Run, Trained]]
     from repdiag.report.comparison import write_comparison
 
     request = plan.request
-    comparison = compare(arms, subject=request.name, against=request.against)
-    comparison = dataclasses.replace(
-        comparison, config=plan.describe(), warnings=(*plan.warnings, *comparison.warnings)
+    comparison = compare(
+        arms,
+        subject=request.name,
+        against=request.against,
+        start=BEFORE,
+        config=plan.describe(),
+        warnings=plan.warnings,
     )
     chosen = next((one, result) for one, result in trained if one.arm == request.name)
     files, notes = deliver(plan, comparison, *chosen)
