@@ -76,7 +76,7 @@ def supcon(base: Base, x: Outputs) -> Tensor:
 
 
 def moco(base: Base, x: Outputs) -> Tensor:
-    queue = base.state_dict()["criterion.memory_bank.bank"].clone()
+    (queue,) = (v.clone() for k, v in base.state_dict().items() if k.endswith("bank"))  # in lightly's place
     terms = []
     for q, k in zip(x.heads.projections[0], x.heads.targets[1], strict=True):
         q, k = F.normalize(q, dim=0), F.normalize(k, dim=0)

@@ -27,8 +27,8 @@ class BarlowTwins(Method):
         self.criterion = losses.BarlowTwinsLoss()
 
     def head(self, dim: int) -> nn.Module:
-        """Three layers with batch norm, 8D (at most 8192) wide."""
-        wide = capped(dim, 8, 8192)
+        """Three layers with batch norm, 4D (at most 8192) wide."""
+        wide = capped(dim, 4, 8192)
         made: nn.Module = modules.BarlowTwinsProjectionHead(dim, wide, wide)
         return made
 

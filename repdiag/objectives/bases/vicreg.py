@@ -26,8 +26,8 @@ class VICReg(Method):
         self.criterion = losses.VICRegLoss()
 
     def head(self, dim: int) -> nn.Module:
-        """Three layers with batch norm, 8D (at most 8192) wide."""
-        wide = capped(dim, 8, 8192)
+        """Three layers with batch norm, 4D (at most 8192) wide."""
+        wide = capped(dim, 4, 8192)
         made: nn.Module = modules.VICRegProjectionHead(dim, wide, wide)
         return made
 
