@@ -20,8 +20,8 @@ from repdiag.training.images import TrainingImages, training_images
 from repdiag.training.job import TrainJob
 from repdiag.training.loop import train
 from repdiag.tuning.deliver import deliver
-from repdiag.tuning.plan import Plan, Run, make_plan
-from repdiag.tuning.request import BEFORE, Request
+from repdiag.tuning.plan import Plan, Run
+from repdiag.tuning.request import BEFORE
 from repdiag.types import Progress, Report, silent
 
 if TYPE_CHECKING:
