@@ -102,8 +102,8 @@ def qscore_terms(
     scores = _scores(u, selected, eps)
     norms = u.abs().sum(0)
     seen, length = scores.detach(), norms.detach()
-    low_limit = seen.nanmean() if alpha is None else seen.new_tensor(alpha)
-    high_limit = length.mean() if beta is None else length.new_tensor(beta)
+    low_limit = seen.nanmean() if alpha is None else torch.full_like(seen[0], alpha)
+    high_limit = length.mean() if beta is None else torch.full_like(length[0], beta)
     low = torch.where(seen < low_limit, scores, 0).sum() / len(u)  # a NaN is not below: no gradient
     columns = torch.where(length > high_limit, norms, 0).sum()
     return QScoreTerms(low, columns, seen, length, low_limit, high_limit)
@@ -124,6 +124,8 @@ def activation_counts(
         if batch.ndim != 2 or (count is not None and len(count) != batch.shape[1]):
             expected = "(B, D)" if count is None else f"(B, {len(count)})"
             raise UsageError(f"A batch of features has the shape {tuple(batch.shape)}, not {expected}")
+        if batch.device.type == "mps":
+            batch = batch.cpu()  # MPS has no float64
         active = activation_mask(batch.double(), eps).sum(0)
         count = active if count is None else count.to(active.device) + active
         seen += len(batch)

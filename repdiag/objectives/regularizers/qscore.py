@@ -137,10 +137,10 @@ class QScoreRegularizer(Regularizer):
             return {}
         seen, norms = self._last.scores, self._last.norms
         values = (
-            (seen < self._last.alpha).double().mean(),
-            seen.isnan().double().mean(),
-            seen.nanmean().double(),
-            (norms > self._last.beta).double().mean(),
+            (seen < self._last.alpha).to(seen.dtype).mean(),
+            seen.isnan().to(seen.dtype).mean(),
+            seen.nanmean(),
+            (norms > self._last.beta).to(seen.dtype).mean(),
         )
         names = ("below_alpha", "no_q_score", "q_score", "columns_above_beta")
         return dict(zip(names, torch.stack(values).tolist(), strict=True))
