@@ -26,6 +26,11 @@ from repdiag.training.sight import Sight
 from repdiag.training.wrap import still_statistics
 
 
+HEAD_CLIP = 1.0
+"""Norm to which the gradients of new heads are clipped in their warm-up, by SGD at `head_lr`: the bases' losses differ
+by a factor of 1,000, and so would their steps (ours)."""
+
+
 @dataclass(frozen=True)
 class Took:
     """What one step gave: each part of the loss ("base", "term.x"), the gradient's norm before clipping, the rate.
@@ -105,7 +110,9 @@ class Stepper:
             del outputs, loss, total
         assert summed is not None
         stop = self._average_gradients(learned, asked)
-        norm = clipped([p.grad for p in learned if p.grad is not None], 0.0 if heads_only else config.clip)
+        norm = clipped(
+            [p.grad for p in learned if p.grad is not None], HEAD_CLIP if heads_only else config.clip
+        )
         *numbers, size = (
             torch.cat([summed, norm.to(summed).view(1)]).double().tolist()
         )  # the one wait for the device
