@@ -33,6 +33,10 @@ class QScoreRegularizer(Regularizer):
 
     S and the counts that it comes from are buffers, so `state_dict` brings them back. No feature can be active where
     eps^2 >= D - 1 (D <= 17 at eps = 4), and an S may be empty: both are UsageErrors, not a term that is always zero.
+
+    Look at `facts`: with few features lambda1 has little to act on. At eps = 4, of self-supervised encoders of D = 128
+    and 1600, 96 % and 15 % of the images have no Q-Score, of a supervised one of D = 64, 99 %. At the paper's weights
+    lambda2's term is four to five orders larger than lambda1's. Signed features are outside the paper's scope.
     """
 
     kind: ClassVar[type[Parameters]] = QScoreParameters
