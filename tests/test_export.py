@@ -145,6 +145,21 @@ def test_safetensors_is_the_same_bytes_for_the_same_encoder(
     assert json.loads(said["repdiag.source"])["name"] == "simclr.pt"
 
 
+def test_an_encoder_that_scoring_left_in_channels_last_is_exported_as_it_was(tmp_path: Path) -> None:
+    """Convolutions round differently there, and the written file is compared bit for bit."""
+    encoder = load_encoder(str(SIMCLR))
+    encoder.module.to(memory_format=torch.channels_last)
+    done = export(encoder, tmp_path / "a.safetensors", notes={"made by": "a test"})
+    assert torch.equal(
+        run(again(done).module, images(encoder)), run(load_encoder(str(SIMCLR)).module, images(encoder))
+    )
+    assert not encoder.module.network.conv1.weight.is_contiguous(), (
+        "the encoder that was given stays as it is"
+    )
+    with safe_open(str(done.path), "pt") as file:
+        assert file.metadata()["made by"] == "a test"
+
+
 def test_normalization_can_be_a_part_of_the_program(simclr: Encoder, tmp_path: Path) -> None:
     how = simclr.preprocessing
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (how.mean, how.std))

@@ -79,7 +79,7 @@ def export(
             raise UsageError("OUT is the checkpoint itself", where=str(out), do="Name another file")
         source, encoder = source_of(path, str(encoder)), load_encoder(str(encoder), **loading)
         source = replace(source, container=encoder.loading.container)
-    encoder = _on_cpu(encoder)
+    encoder = _at_rest(encoder)
     if features is not None:
         encoder = _cut(encoder, features)
     with ExitStack() as stack:
@@ -155,12 +155,16 @@ def _free(out: Path, beside: Path, force: bool) -> None:
             )
 
 
-def _on_cpu(encoder: Encoder) -> Encoder:
-    """The encoder itself, or a copy where its module lives on another device."""
-    devices = {t.device.type for t in encoder.module.state_dict().values()}
-    if devices <= {"cpu"}:
+def _at_rest(encoder: Encoder) -> Encoder:
+    """The encoder itself, or a copy where its module lives on another device, or in channels_last as scoring leaves it.
+
+    The written file is compared bit for bit, and convolutions round differently in another memory format.
+    """
+    tensors = encoder.module.state_dict().values()
+    if all(t.device.type == "cpu" and (t.dim() != 4 or t.is_contiguous()) for t in tensors):
         return encoder
-    return replace(encoder, module=copy.deepcopy(encoder.module).cpu())
+    module = copy.deepcopy(encoder.module).cpu().to(memory_format=torch.contiguous_format)
+    return replace(encoder, module=module)
 
 
 def _input(how: Preprocessing, with_normalization: bool) -> dict[str, Any]:
