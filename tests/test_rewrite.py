@@ -24,14 +24,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from repdiag.checkpoints import read_checkpoint
+from repdiag.checkpoints import TensorInfo, read_checkpoint
 from repdiag.checkpoints.rewrite import replace_tensors
 from repdiag.encoders import Encoder, load_encoder
 from repdiag.encoders.features import network_of
 from repdiag.encoders.huggingface.learning import learned
 from repdiag.encoders.origin import returned
 from repdiag.encoders.projectors import find_projector
-from repdiag.encoders.translations import Source
+from repdiag.encoders.translations import Source, dinov3
 from repdiag.errors import OutputError, UsageError
 from repdiag.exporting import same_layout
 from repdiag.exporting.same_layout import Rewritten
@@ -392,6 +392,18 @@ def test_a_copy_in_a_storage_of_its_own_is_kept_and_named(tmp_path: Path) -> Non
     assert any("--prefix one." in note for note in done.notes)
 
 
+def test_an_encoder_remembers_what_its_file_was_opened_with(tmp_path: Path) -> None:
+    """No and zero are answers too."""
+    from layouts.resnets import resnet
+
+    torch.save(resnet(18).state_dict(), tmp_path / "a")
+    said = {"max_pool": False, "stem_padding": 0, "size": 64}
+    origin = load_encoder(str(tmp_path / "a"), arch="resnet", **said).origin
+    assert origin is not None
+    assert {name: origin.options[name] for name in said} == said
+    assert "heads" not in origin.options
+
+
 def test_the_network_that_was_asked_for_is_replaced(tmp_path: Path) -> None:
     torch.save({"teacher": conv(), "student": conv(3)}, tmp_path / "a")
     state, _ = write(tmp_path / "a", tmp_path / "b", key="student")
@@ -453,10 +465,29 @@ def test_a_full_disk_and_a_place_that_is_none_leave_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == there
 
 
+RUN: list[str] = []
+
+
+class Counted(nn.Sequential):
+    """A module that notes when a pickle makes it."""
+
+    def __setstate__(self, state: Any) -> None:
+        RUN.append("code of the file")
+        super().__setstate__(state)
+
+
 def test_a_whole_pickled_module_is_refused_without_running_it(tmp_path: Path) -> None:
-    """Also where the user trusted the file when it was loaded."""
-    torch.save(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), tmp_path / "a")
-    assert "safetensors" in refused(tmp_path / "a", tmp_path / "b", trust_pickle=True)
+    """Although the user trusted the file when it was loaded."""
+    torch.save(Counted(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), tmp_path / "a")
+    encoder = load_encoder(str(tmp_path / "a"), trust_pickle=True)
+    state = tuned(encoder)
+    assert RUN
+    RUN.clear()
+    assert find_projector(encoder) is None
+    with pytest.raises(UsageError, match="pickled Python object") as error:
+        same_layout.write(encoder, str(tmp_path / "a"), state, None, tmp_path / "b", trust_pickle=True)
+    assert "safetensors" in str(error.value)
+    assert RUN == []
 
 
 def test_what_came_from_no_file_is_refused() -> None:
@@ -608,6 +639,28 @@ def test_the_way_back_of_sums_averages_and_masks_is_the_smallest_change() -> Non
         returned({**state, "bias": torch.ones(3)}, sources, old)
 
 
+def test_a_masked_bias_that_looks_at_its_numbers_is_turned_round() -> None:
+    """DINOv3's: numbered elements make its translation refuse, so that the way back is by the change alone."""
+    shapes = {
+        "storage_tokens": (1, 2, 4),
+        "blocks.0.attn.qkv.bias": (12,),
+        "blocks.0.attn.qkv.bias_mask": (12,),
+    }
+    sources = dinov3.translate(shapes)
+    assert sources is not None
+    mask = torch.ones(12)
+    mask[4:8] = 0
+    old = {"storage_tokens": torch.randn(1, 2, 4), "blocks.0.attn.qkv.bias": torch.randn(12)}
+    old["blocks.0.attn.qkv.bias_mask"] = mask
+    state = {name: torch.randn(source.shape) for name, source in sources.items()}
+    back = returned(state, sources, old)
+    after = back.tensors["blocks.0.attn.qkv.bias"]
+    assert torch.equal(after[4:8], old["blocks.0.attn.qkv.bias"][4:8])
+    torch.testing.assert_close(after[:4], state["blocks.0.attn.q_bias"])
+    torch.testing.assert_close(after[8:], state["blocks.0.attn.v_bias"])
+    assert torch.equal(back.tensors["storage_tokens"], state["reg_token"])
+
+
 @pytest.mark.parametrize("make", [torch.sort, torch.square, lambda x: x.clamp(min=0)])
 def test_a_making_that_cannot_be_turned_round_is_refused(make: Callable[[Tensor], Any]) -> None:
     def one(x: Tensor) -> Tensor:
@@ -630,8 +683,6 @@ def test_transformers_is_read_off_numbered_tensors() -> None:
 
     shapes = {"a": torch.zeros(5), "b": torch.zeros(80, 70), "c": torch.zeros(5, dtype=torch.float16)}
     infos = {n: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in shapes.items()}
-    from repdiag.checkpoints import TensorInfo
-
     sources = learned(fill, {n: TensorInfo(*info) for n, info in infos.items()})
     assert set(sources) == {"same", "turned", "joined", "half"}
     assert sources["same"].make is None

@@ -94,7 +94,7 @@ def load_encoder(
 def _opened_with(encoder: Encoder, options: Mapping[str, Any]) -> Encoder:
     """The encoder that also knows the keywords that its file was opened with (those about features aside)."""
     assert encoder.origin is not None
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = {name: value for name, value in options.items() if value is not None}
     return dataclasses.replace(encoder, origin=dataclasses.replace(encoder.origin, options=given))
 
 

@@ -147,21 +147,17 @@ def _nudged(source: Source, now: list[Tensor], new: Tensor) -> Tensor:
     make = source.make
     assert make is not None
 
-    def of_first(first: Tensor) -> Tensor:
-        return make(first, *now[1:])
-
     try:
-        with torch.enable_grad():
-            forward: Any = torch.func.vjp(of_first, now[0])
-            made, back = forward
-            (spread,) = back(torch.ones_like(made))
-            weight = torch.func.jvp(of_first, (now[0],), (spread,))[1]
-            wanted = torch.where(weight != 0, (new - made) / weight, torch.zeros_like(new))
-            (step,) = back(wanted)
+        with torch.inference_mode(False), torch.enable_grad():
+            first = now[0].clone().requires_grad_()
+            made = make(first, *now[1:])
+            (spread,) = torch.autograd.grad(made, first, torch.ones_like(made), retain_graph=True)
+            weight = (make(spread, *now[1:]) - make(torch.zeros_like(spread), *now[1:])).detach()  # J J^T 1
+            wanted = torch.where(weight != 0, (new - made.detach()) / weight, torch.zeros_like(new))
+            (step,) = torch.autograd.grad(made, first, wanted)
     except RuntimeError as error:
         raise _no_way_back(", ".join(source.names)) from error
-    changed: Tensor = now[0] + step.detach()
-    return changed
+    return now[0] + step
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

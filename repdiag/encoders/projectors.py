@@ -37,14 +37,17 @@ class TrainableProjector:
 def find_projector(encoder: Encoder) -> TrainableProjector | None:
     """The projector beside the encoder's weights that takes what the encoder gives; read from its file again.
 
-    None where there is none that can be read (`encoders.heads` says what can), where the encoder came from no file,
-    and where only some features or other layers of it were chosen. Raises CheckpointError when the file has changed
-    or its tensors are not finite.
+    None where there is none that can be read (`encoders.heads` says what can), where the encoder came from no file or
+    one that only its own code could tell about, and where only some features or other layers of it were chosen.
+    Raises CheckpointError when the file has changed or its tensors are not finite.
     """
     origin = encoder.origin
     if origin is None or isinstance(encoder.module, (Tapped, Chosen)):
         return None
-    tensors = tensors_of(origin)
+    try:
+        tensors = tensors_of(origin)
+    except UnsafeCheckpointError:  # its code was trusted once, for loading
+        return None
     return projector_of(tensors, origin.prefix, encoder.dim)
 
 
@@ -72,12 +75,7 @@ def tensors_of(origin: Origin, path: str | None = None) -> Mapping[str, Tensor]:
     only its own code could tell.
     """
     where = origin.path if path is None else path
-    try:
-        found = read_weights(Path(where)) if is_model_folder(Path(where)) else read_checkpoint(where)
-    except UnsafeCheckpointError:
-        if not origin.options.get("trust_pickle"):
-            raise
-        found = read_checkpoint(where, trust_pickle=True)
+    found = read_weights(Path(where)) if is_model_folder(Path(where)) else read_checkpoint(where)
     if found.sha256 != origin.sha256:
         raise CheckpointError(
             "The checkpoint has changed since the encoder was loaded", where=where, do="Load it again"

@@ -74,7 +74,7 @@ def _without_common_end(name: str, other: str) -> str:
 
 def optimizer(rest: Sequence[str]) -> tuple[str, ...]:
     """About an optimizer's state, which belongs to the weights from before."""
-    if not any(name.partition(".")[0].startswith("optim") for name in rest):
+    if not any(part.startswith("opt") for name in rest for part in name.split(".")[:2]):
         return ()
     return ("The optimizer's state in the file is that of the original training",)
 
