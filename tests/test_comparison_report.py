@@ -243,7 +243,10 @@ def test_q_scores_take_an_arms_seeds_together() -> None:
     figure = q_scores(Reading(made))
     assert figure is not None
     scores = np.concatenate([run.report.samples.columns["q_score"] for run in made.of("control")])
-    assert figure.legend[1][1] == f"control: mean {np.nanmean(scores):.3f}"
+    assert (
+        figure.legend[1][1]
+        == f"control: mean {np.nanmean(scores):.3f} of {np.isfinite(scores).sum():,} scores"
+    )
     missing = sum(int(np.isnan(run.report.samples.columns["q_score"]).sum()) for run in made.arms)
     assert f"{missing} images have no Q-Score" in figure.caption
 

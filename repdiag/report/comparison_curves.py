@@ -12,10 +12,10 @@ from markupsafe import Markup
 from repdiag.report.columns import numeric
 from repdiag.report.comparison_arms import Arm, Reading
 from repdiag.report.figure import Figure
+from repdiag.report.figures import MAX_BINS, SMALL
 from repdiag.report.numbers import number
 from repdiag.report.svg import Axes, nice_ticks, tag, tick_labels
 
-MAX_BINS = 36
 MAX_CURVES = 24
 MAX_POINTS = 24_000  # of all curves of a page together
 
@@ -185,7 +185,10 @@ def q_scores(reading: Reading) -> Figure | None:
     caption += " discriminative features do, so a shift to the right is no proof by itself."
     if missing:
         caption += f" {missing:,} images have no Q-Score and are in no line."
+    if min(scores.size for _, scores, _ in found) < SMALL:
+        caption += f" A line of fewer than {SMALL} scores has no shape to read."
     means = tuple(
-        (f"curve arm-{arm.mark}", f"{arm.title}: mean {number(float(s.mean()))}") for arm, s, _ in found
+        (f"curve arm-{arm.mark}", f"{arm.title}: mean {number(float(s.mean()))} of {s.size:,} scores")
+        for arm, s, _ in found
     )
     return Figure("q-scores", "Q-Score", axes.figure("Q-Scores of the arms", *parts), caption, means)
