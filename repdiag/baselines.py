@@ -1,0 +1,1 @@
+"""Reports kept as baselines in a plain folder."""

@@ -1,0 +1,1 @@
+"""A gate on checkpoint quality: rules on a report, each decided with its own uncertainty."""
