@@ -15,6 +15,7 @@ from sample_training import ProbeParameters, ProbeRegularizer, encoder, images, 
 from repdiag.errors import InputError, ResourceError
 from repdiag.training import guards, loop, state, step
 from repdiag.training.guards import check_finite, collapse, effective_rank, health
+from repdiag.training.held_out import held_out
 from repdiag.training.loop import train
 
 __all__ = ["probe"]
@@ -156,7 +157,7 @@ def test_patience_stops_and_keeps_the_lowest(tmp_path: Path, monkeypatch: pytest
         kept[epoch] = copy.deepcopy(self.nets.encoder.state_dict())
         measure(self, epoch)
 
-    monkeypatch.setattr(step.Stepper, "held_out", lambda self: next(losses))
+    monkeypatch.setattr(loop, "held_out", lambda steps: next(losses))
     monkeypatch.setattr(loop._Loop, "_measure", measured)
     found = train(job(tmp_path, epochs=9, patience=2))
     assert found.facts["stopped_by"] == "patience: the held-out loss was lowest after epoch 2"
@@ -171,15 +172,15 @@ def test_the_held_out_loss_is_fixed_and_leaves_no_trace(
 ) -> None:
     """Asked twice it says the same; queue, statistics and training go on as if it had not been asked."""
     said: list[float] = []
-    ask = step.Stepper.held_out
+    ask = held_out
 
-    def asked(self: step.Stepper) -> float:
-        said.extend([ask(self), ask(self)])
+    def asked(steps: step.Stepper) -> float:
+        said.extend([ask(steps), ask(steps)])
         return said[-1]
 
-    monkeypatch.setattr(step.Stepper, "held_out", asked)
+    monkeypatch.setattr(loop, "held_out", asked)
     asking = train(job(tmp_path / "a", base="moco"))
-    monkeypatch.setattr(step.Stepper, "held_out", lambda self: math.nan)
+    monkeypatch.setattr(loop, "held_out", lambda steps: math.nan)
     silent = train(job(tmp_path / "b", base="moco"))
     assert said[::2] == said[1::2]
     assert len(set(said)) == 3

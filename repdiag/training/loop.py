@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,17 +13,18 @@ from torch import Tensor
 from repdiag.encoders.untouched import own_randomness, plain_torch
 from repdiag.errors import Interrupted
 from repdiag.objectives import processes
-from repdiag.objectives.contract import BASES
 from repdiag.training import guards, state
-from repdiag.training.course import Course, Kept, Sums, Value, pack_kept, table
+from repdiag.training.course import Course, Kept, Sums, Value, pack_kept
+from repdiag.training.held_out import held_out
 from repdiag.training.job import Trained, TrainJob, identity
 from repdiag.training.logs import LOG, Logger, open_loggers, write_csv
 from repdiag.training.networks import Networks, build
 from repdiag.training.optim import optimizer
+from repdiag.training.outcome import about, facts, trained
 from repdiag.training.schedule import Phase, Schedule, schedule
 from repdiag.training.signals import Stop, listening
 from repdiag.training.step import Stepper
-from repdiag.training.wrap import finished, state_of
+from repdiag.training.wrap import state_of
 from repdiag.types import Progress, silent
 
 
@@ -41,10 +41,11 @@ def train(job: TrainJob, progress: Progress = silent) -> Trained:
     few images, InputError when training diverges, ResourceError when memory is too small, OutputError when
     the folder cannot be written, and Interrupted after Ctrl-C or SIGTERM, with the state saved.
     """
+    state.check_shared(job.folder, job.device)
     known = state.load(job.folder / state.DONE, identity(job))
     if known is not None:
         kept = Kept(**known["kept"])
-        return _trained(job, kept, known["rows"], known["facts"])
+        return trained(job, kept, known["rows"], known["facts"])
     with contextlib.ExitStack() as stack:
         stack.enter_context(plain_torch())
         stack.enter_context(own_randomness(job.config.seed))
@@ -80,20 +81,19 @@ class _Loop:
     def __init__(self, job: TrainJob, progress: Progress, stop: Stop) -> None:
         self.job, self.progress, self.stop = job, progress, stop
         self.first = processes.rank() == 0
+        self.identity = identity(job)
+        known = state.load(job.folder / state.STATE, self.identity)
         self.nets: Networks = build(job)
         self.plan: Schedule = schedule(
             job.config, len(job.images), processes.count(), processes.rank(), bool(self.nets.new)
         )
-        self.steps = Stepper(job, self.nets, self.plan, None)
-        self.steps.reference = self._reference()
-        self.optimizer = self._optimizer("heads" if self.plan.head_steps else "train")
+        self.steps = Stepper(job, self.nets, self.plan)
         self.course = Course(phase="heads" if self.plan.head_steps else "train")
-        self.identity = identity(job)
-        self._resume()
+        if known is not None:
+            self.course = Course.unpack(known["course"])
+        self._known, self._stopping = known, False
+        self._began = self._saved = time.monotonic()
         self.loggers: list[Logger] = []
-        self._began = time.monotonic() - self.course.seconds
-        self._saved = time.monotonic()
-        self._stopping = False
 
     # ------------------------------------------------------------------------------------------ phases
 
@@ -101,12 +101,9 @@ class _Loop:
         """All of it."""
         job, course = self.job, self.course
         if self.first:
-            about = dataclasses.asdict(job.config) | {"regularizer": job.regularizer.name}
-            numbers = {
-                f"{job.regularizer.name}.{k}": v for k, v in dataclasses.asdict(job.regularizer).items()
-            }
-            self.loggers = open_loggers(job.loggers, job.folder, job.title, about | numbers, len(course.rows))
+            self.loggers = open_loggers(job.loggers, job.folder, job.title, about(job), done=len(course.rows))
         try:
+            self._prepare()
             if course.phase == "heads":
                 self._warm_up()
             if not course.rows:
@@ -117,6 +114,18 @@ class _Loop:
         finally:
             for logger in self.loggers:
                 logger.close()
+
+    def _prepare(self) -> None:
+        """What the start encoder alone can tell, and then the networks as they were when the run was stopped."""
+        self.steps.reference = self._reference()
+        known, self._known = self._known, None
+        if known is not None:
+            state.restore(self.nets, known["networks"], self.job.folder / state.STATE)
+        self.optimizer = self._optimizer(self.course.phase)
+        if known is not None:
+            self.optimizer.load_state_dict(known["optimizer"])
+        self._began = time.monotonic() - self.course.seconds
+        self._saved = time.monotonic()
 
     def _warm_up(self) -> None:
         """New heads alone, on the features of the encoder as it is."""
@@ -177,7 +186,7 @@ class _Loop:
     def _obey(self) -> None:
         """Stop where somebody asked for it: the state is on disk."""
         if self._stopping:
-            raise _stopped(self.job, f"{self._so_far()} are done and saved")
+            raise _stopped(self.job, f"{self._done} of {self._whole} steps are done and saved")
 
     def _squares(self, places: Iterator[Tensor]) -> Any:
         """The images of this process; a generator, so that its threads end with it."""
@@ -216,13 +225,13 @@ class _Loop:
         now = guards.health(self._features(), course.before)
         row = self._log(epoch, {"rank": now.rank, "usage": now.usage})
         collapsed = guards.collapse(now, course.before, config)
-        held_out = float(row["held_out"])
-        better = course.kept.epoch == 0 or held_out < course.kept.held_out
+        loss = float(row["held_out"])
+        better = course.kept.epoch == 0 or loss < course.kept.held_out
         if collapsed:
             kept = f"epoch {course.kept.epoch}" if course.kept.epoch else "the encoder as it was"
             course.stopped = f"{collapsed} in epoch {epoch}; {kept} is kept"
         elif not config.patience or better:
-            self._keep(epoch, held_out)
+            self._keep(epoch, loss)
         elif epoch - course.kept.epoch >= config.patience:
             course.stopped = f"patience: the held-out loss was lowest after epoch {course.kept.epoch}"
         if self._anywhere(bool(course.stopped)) and not course.stopped:
@@ -230,9 +239,9 @@ class _Loop:
 
     def _log(self, epoch: int, measured: dict[str, Value]) -> dict[str, Value]:
         course = self.course
-        facts = {f"fact.{k}": float(v) for k, v in self.nets.regularizer.facts().items()}
+        said = {f"fact.{k}": float(v) for k, v in self.nets.regularizer.facts().items()}
         row: dict[str, Value] = {"epoch": epoch, "step": course.step, **course.sums.row(self.plan.batch)}
-        row |= {"held_out": self.steps.held_out(), **measured, **facts}
+        row |= {"held_out": held_out(self.steps), **measured, **said}
         row["seconds"] = time.monotonic() - self._began
         course.sums = Sums()
         course.rows.append(row)
@@ -240,10 +249,10 @@ class _Loop:
             logger.write(course.rows)
         return row
 
-    def _keep(self, epoch: int, held_out: float = float("nan")) -> None:
+    def _keep(self, epoch: int, loss: float = float("nan")) -> None:
         projector = getattr(self.nets.base, "projector", None)
         kept = None if projector is None else state_of(projector)
-        self.course.kept = Kept(epoch, state_of(self.nets.result), kept, held_out)
+        self.course.kept = Kept(epoch, state_of(self.nets.result), kept, loss)
 
     # ------------------------------------------------------------------------------------ states on disk
 
@@ -254,16 +263,6 @@ class _Loop:
             return optimizer(config, (nets.encoder, nets.base, nets.regularizer))
         learned = {id(p): p for part in nets.new for p in part.parameters() if p.requires_grad}
         return torch.optim.SGD(learned.values(), lr=config.head_lr, momentum=0.9)
-
-    def _resume(self) -> None:
-        path = self.job.folder / state.STATE
-        known = state.load(path, self.identity)
-        if known is None:
-            return
-        self.course = Course.unpack(known["course"])
-        state.restore(self.nets, known["networks"], path)
-        self.optimizer = self._optimizer(self.course.phase)
-        self.optimizer.load_state_dict(known["optimizer"])
 
     def _save(self) -> None:
         """Everything, by the first process; all others have the same."""
@@ -282,55 +281,18 @@ class _Loop:
         """The result, on disk instead of the state."""
         course, folder = self.course, self.job.folder
         assert course.kept is not None
-        facts = self._facts(course.kept)
+        found = facts(self.job, course, self.plan, self.steps.sight.precision)
         if self.first:
             said = {
                 "identity": self.identity,
                 "kept": pack_kept(course.kept),
                 "rows": course.rows,
-                "facts": facts,
+                "facts": found,
             }
             state.save(folder / state.DONE, said)
             write_csv(folder / LOG, course.rows)
             (folder / state.STATE).unlink(missing_ok=True)
-        return _trained(self.job, course.kept, course.rows, facts)
-
-    def _facts(self, kept: Kept) -> dict[str, Any]:
-        """What happened, in JSON's types; None for what there is not."""
-        course, plan, rows = self.course, self.plan, self.course.rows
-        trained, chosen = rows[1:], next(row for row in rows if row["epoch"] == kept.epoch)
-        seconds = sum(plan.per_epoch * plan.batch / row["images_per_second"] for row in trained)
-        rate = len(trained) * plan.per_epoch * plan.batch / seconds if seconds > 0 else None
-
-        def known(row: dict[str, Value], name: str) -> float | None:
-            value = row.get(name, float("nan"))
-            return None if value != value else float(value)
-
-        return {
-            "epochs": len(trained),
-            "steps": course.step,
-            "head_steps": plan.head_steps,
-            "batch": plan.batch,
-            "parts": plan.parts,
-            "processes": plan.processes,
-            "images": plan.images,
-            "images_seen": (course.step + plan.head_steps) * plan.batch,
-            "stopped_by": course.stopped,
-            "best_epoch": kept.epoch,
-            "seconds": course.seconds,
-            "images_per_second": rate,
-            "loss_first": known(trained[0], "loss") if trained else None,
-            "loss_last": known(trained[-1], "loss") if trained else None,
-            "held_out_before": known(rows[0], "held_out"),
-            "held_out_after": known(chosen, "held_out"),
-            "rank_before": known(rows[0], "rank"),
-            "rank_after": known(chosen, "rank"),
-            "usage": known(chosen, "usage"),
-            "precision": str(self.steps.sight.precision).removeprefix("torch."),
-            "device": self.job.device.type,
-            "base": BASES.get(self.job.config.base).title,
-            "regularizer": self.job.regularizer.name,
-        }
+        return trained(self.job, course.kept, course.rows, found)
 
     # --------------------------------------------------------------------------------------------- small
 
@@ -338,23 +300,15 @@ class _Loop:
         """Whether it is so in any process: they must stop together."""
         return bool(processes.total(torch.tensor(float(yes), device=self.job.device)) > 0)
 
-    def _done_steps(self) -> int:
+    @property
+    def _whole(self) -> int:
+        return self.plan.head_steps + self.plan.steps("train")
+
+    @property
+    def _done(self) -> int:
         return self.course.step + (self.plan.head_steps if self.course.phase == "train" else 0)
 
     def _tell(self) -> None:
         if self.first:
-            whole = self.plan.head_steps + self.plan.steps("train")
-            self.progress(
-                f"train {self.job.title}", self._done_steps() * self.plan.batch, whole * self.plan.batch
-            )
-
-    def _so_far(self) -> str:
-        whole = self.plan.head_steps + self.plan.steps("train")
-        return f"{self._done_steps()} of {whole} steps"
-
-
-def _trained(job: TrainJob, kept: Kept, rows: list[dict[str, Value]], facts: dict[str, Any]) -> Trained:
-    from repdiag.encoders.features import network_of
-
-    encoder = finished(job.encoder, kept.encoder)
-    return Trained(encoder, state_of(network_of(encoder.module)), kept.projector, facts, table(rows))
+            batch = self.plan.batch
+            self.progress(f"train {self.job.title}", self._done * batch, self._whole * batch)

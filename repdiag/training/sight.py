@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from repdiag.encoders import Encoder, Preprocessing
 from repdiag.extraction.config import EmbedConfig, choose_precision
 from repdiag.objectives import processes
-from repdiag.training.augment import Augmentation, Draws, apply, normalize
+from repdiag.training.augment import apply, normalize
+from repdiag.training.draws import Augmentation, Draws
 from repdiag.training.images import TrainingImages
 from repdiag.training.job import TrainJob
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from repdiag.errors import InputError, OutputError, UsageError
 from repdiag.files import atomic
+from repdiag.objectives import processes
 from repdiag.training.networks import Networks
 
 STATE, DONE = "state.pt", "done.pt"
@@ -29,6 +30,20 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
                 where=str(path),
                 do="Free space there; the last state is still whole",
             ) from error
+
+
+def check_shared(folder: Path, device: torch.device) -> None:
+    """Raise UsageError, in every process, where several processes do not find the same in `folder`."""
+    if processes.count() == 1:
+        return
+    found = float((folder / STATE).exists()) + 2 * float((folder / DONE).exists())
+    everywhere = processes.gather(torch.tensor([found], device=device))
+    if bool((everywhere != found).any()):
+        raise UsageError(
+            "Not all processes see the same state of the training",
+            where=str(folder),
+            do="Give an --out on a disk that all machines share",
+        )
 
 
 def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from repdiag.errors import UsageError
 from repdiag.objectives import processes
 from repdiag.objectives.contract import Heads, Loss, Outputs
-from repdiag.training.augment import Augmentation, Draws, augmentations, draw, small_side, weak
+from repdiag.training.augment import augmentations, small_side, weak
+from repdiag.training.draws import Augmentation, Draws, draw
+from repdiag.training.gradients import averaged, clipped
 from repdiag.training.guards import check_finite
 from repdiag.training.job import TrainJob
 from repdiag.training.networks import Networks
@@ -24,7 +24,6 @@ from repdiag.training.schedule import Phase, Schedule
 from repdiag.training.seeds import seed_of
 from repdiag.training.sight import Sight
 from repdiag.training.wrap import still_statistics
-
 
 HEAD_CLIP = 1.0
 """Norm to which the gradients of new heads are clipped in their warm-up, by SGD at `head_lr`: the bases' losses differ
@@ -45,14 +44,15 @@ class Took:
 
 
 class Stepper:
-    """Takes steps on `nets`. `reference` (N, R) are the start encoder's features of all clean images, or None.
+    """Takes steps on `nets`. `reference` (N, D) are the start encoder's features of all clean images, or None.
 
     What is random in a step (views, dropout, drop path) follows from the seed and the step's number: views from draws
     for the global batch, of which each process takes its rows, so that one process and several see the same views.
     """
 
-    def __init__(self, job: TrainJob, nets: Networks, plan: Schedule, reference: Tensor | None) -> None:
-        self.job, self.nets, self.plan, self.reference = job, nets, plan, reference
+    def __init__(self, job: TrainJob, nets: Networks, plan: Schedule) -> None:
+        self.job, self.nets, self.plan = job, nets, plan
+        self.reference: Tensor | None = None
         self.sight = Sight.of(job, max(16, min(256, plan.own)))
         how, config = job.encoder.preprocessing, job.config
         small = small_side(job.encoder.module, how) if config.views > 2 else None
@@ -109,7 +109,7 @@ class Stepper:
             summed = found if summed is None else summed + found
             del outputs, loss, total
         assert summed is not None
-        stop = self._average_gradients(learned, asked)
+        stop = averaged(learned, asked, self.job.device)
         norm = clipped(
             [p.grad for p in learned if p.grad is not None], HEAD_CLIP if heads_only else config.clip
         )
@@ -182,11 +182,11 @@ class Stepper:
         more = self._more(squares, views, rows, weak_draws, seed_of(seed, "more", rank))
         labels = self.job.images.labels
         return Outputs(
-            features=_all(features),
-            heads=Heads(_all(heads.projections), _all(heads.predictions), _all(heads.targets)),
+            features=everyones(features),
+            heads=Heads(everyones(heads.projections), everyones(heads.predictions), everyones(heads.targets)),
             rows=rows.to(device),
             labels=None if labels is None else labels[rows].to(device),
-            momentum=_all(slow) if nets.needs.momentum is not None else (),
+            momentum=everyones(slow) if nets.needs.momentum is not None else (),
             weak=more.weak,
             reference=more.reference,
             progress=progress,
@@ -207,7 +207,7 @@ class Stepper:
             seen = processes.gather(own)
         reference: tuple[Tensor, ...] = ()
         if nets.first is not None:
-            reference = _all(sight.encode(nets.first, views[:2]))
+            reference = everyones(sight.encode(nets.first, views[:2]))
         elif self.reference is not None:
             known = self.reference[rows].to(self.job.device, non_blocking=True)
             reference = (known, known)
@@ -227,73 +227,6 @@ class Stepper:
         terms = {name: term.float() for name, term in self.nets.regularizer.terms(outputs).items()}
         return Loss(base, terms)
 
-    # ------------------------------------------------------------------------------------ held-out loss
-
-    @torch.no_grad()
-    def held_out(self) -> float:
-        """The base's loss, without the regularizer, of the encoder that would be kept on fixed views of the
-        validation images, in eval mode; mean over full parts of a batch. NaN without validation images.
-
-        A copy of the base is asked, whose queues and centers do not learn from it. Of an average of weights the heads
-        are those of the trained encoder. Losses with a queue, or with moving targets, change their meaning over time.
-        """
-        images, plan, nets, seed = self.job.validation, self.plan, self.nets, self.job.config.seed
-        count = processes.count()
-        size = 0 if images is None else min(plan.part, len(images) // count * count)
-        if images is None or size < 2:
-            return float("nan")
-        base, labels = copy.deepcopy(nets.base).eval(), images.labels
-        own = slice(processes.rank() * size // count, (processes.rank() + 1) * size // count)
-        places = torch.arange(len(images) // size * size).view(-1, size)
-        total = torch.zeros((), device=self.job.device, dtype=torch.float64)
-        for number, (rows, squares) in enumerate(
-            zip(places, images.batches(p[own] for p in places), strict=True)
-        ):
-            generator = torch.Generator().manual_seed(seed_of(seed, "held-out views", number))
-            draws = [draw(size, how, generator).rows(own) for how in self.how]
-            views = self.sight.views(squares, draws, self.how)
-            features = self.sight.encode(nets.result, views)
-            slow = (
-                self.sight.encode(nets.slow, views[:2])
-                if nets.slow is not None and base.momentum is not None
-                else ()
-            )
-            torch.manual_seed(seed_of(seed, "held-out loss", number))
-            heads = base.heads(features, slow)
-            total += base.loss(
-                Outputs(
-                    features=_all(features),
-                    heads=Heads(_all(heads.projections), _all(heads.predictions), _all(heads.targets)),
-                    rows=rows.to(self.job.device),
-                    labels=None if labels is None else labels[rows].to(self.job.device),
-                    momentum=_all(slow),
-                )
-            ).double()
-        return float(total / len(places))
-
-    # -------------------------------------------------------------------------------------- gradients
-
-    def _average_gradients(self, learned: Sequence[nn.Parameter], asked: bool) -> bool:
-        """The mean over processes, in one collective; returns whether any of them was asked to stop.
-
-        Not DistributedDataParallel: a step passes several views and parts before its one exchange, heads and
-        regularizers are called by other methods than `forward`, and the loss has collectives of its own, whose order
-        with DDP's buckets nothing would keep. The cost: no overlap with the backward pass.
-        """
-        if processes.count() == 1:
-            return asked
-        given = [p for p in learned if p.grad is not None]
-        flag = torch.full((1,), float(asked), device=self.job.device)
-        flat = torch.cat([*(p.grad.flatten() for p in given if p.grad is not None), flag])
-        dist.all_reduce(flat)
-        flat /= processes.count()
-        place = 0
-        for parameter in given:
-            assert parameter.grad is not None
-            parameter.grad.copy_(flat[place : place + parameter.numel()].view_as(parameter.grad))
-            place += parameter.numel()
-        return bool(flat[-1] > 0)
-
 
 @dataclass(frozen=True)
 class _More:
@@ -301,7 +234,7 @@ class _More:
     reference: tuple[Tensor, ...]
 
 
-def _all(own: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def everyones(own: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Each with the rows of all processes."""
     return tuple(processes.gather(one) for one in own)
 
@@ -311,16 +244,3 @@ def _detached(heads: Heads) -> Heads:
         return tuple(tensor.detach() for tensor in tensors)
 
     return Heads(each(heads.projections), each(heads.predictions), each(heads.targets))
-
-
-def clipped(gradients: Sequence[Tensor], most: float) -> Tensor:
-    """The norm of all gradients together, which are then scaled to `most` where it is larger (0: never).
-
-    Not finite where one of them is not; then nothing useful is left of them.
-    """
-    if not gradients:
-        return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
-    if most:
-        torch._foreach_mul_(list(gradients), (most / (norm + 1e-6)).clamp(max=1.0))
-    return norm
