@@ -26,8 +26,8 @@ from repdiag.training.sight import Sight
 from repdiag.training.wrap import still_statistics
 
 HEAD_CLIP = 1.0
-"""Norm to which the gradients of new heads are clipped in their warm-up, by SGD at `head_lr`: the bases' losses differ
-by a factor of 1,000, and so would their steps (ours)."""
+"""Norm to which each new head's gradient is clipped in the warm-up, by SGD at `head_lr`: the bases' losses differ by a
+factor of 1,000, and so would their steps (ours). Each on its own, so that a regularizer's heads do not slow the base's."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Stepper:
         self.how: tuple[Augmentation, ...] = augmentations(config, how, small)
         self.weak = weak(how) if nets.needs.weak_view else None
         self._learned = nets.parameters()
-        self._heads = [p for part in nets.new for p in part.parameters() if p.requires_grad]
+        self._new = [[p for p in part.parameters() if p.requires_grad] for part in nets.new]
         self._warm_up = round(config.warmup_epochs * plan.per_epoch)
 
     # ------------------------------------------------------------------------------------------ a step
@@ -79,7 +79,8 @@ class Stepper:
         """
         config, plan = self.job.config, self.plan
         heads_only = phase == "heads"
-        learned = self._heads if heads_only else self._learned
+        groups = self._new if heads_only else [self._learned]
+        learned = [p for group in groups for p in group]
         draws, weak_draws = self._draw(phase, step)
         progress = 0.0 if heads_only else step / plan.steps("train")
         optimizer.zero_grad(set_to_none=True)
@@ -110,12 +111,10 @@ class Stepper:
             del outputs, loss, total
         assert summed is not None
         stop = averaged(learned, asked, self.job.device)
-        norm = clipped(
-            [p.grad for p in learned if p.grad is not None], HEAD_CLIP if heads_only else config.clip
-        )
-        *numbers, size = (
-            torch.cat([summed, norm.to(summed).view(1)]).double().tolist()
-        )  # the one wait for the device
+        most = HEAD_CLIP if heads_only else config.clip
+        norms = [clipped([p.grad for p in group if p.grad is not None], most) for group in groups]
+        norm = torch.linalg.vector_norm(torch.stack([one.to(summed) for one in norms]))
+        *numbers, size = torch.cat([summed, norm.view(1)]).double().tolist()  # the one wait for the device
         values = dict(zip(names, numbers, strict=True))
         check_finite(values, size, self._place(phase, step), self.job.folder)
         lr = config.head_lr if heads_only else self._rate(step)
