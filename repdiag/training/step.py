@@ -27,7 +27,7 @@ from repdiag.training.wrap import still_statistics
 
 HEAD_CLIP = 1.0
 """Norm to which each new head's gradient is clipped in the warm-up, by SGD at `head_lr`: the bases' losses differ by a
-factor of 1,000, and so would their steps (ours). Each on its own, so that a regularizer's heads do not slow the base's."""
+factor of 1,000, and so would their steps (ours). Each on its own: a regularizer's heads do not slow the base's."""
 
 
 @dataclass(frozen=True)
