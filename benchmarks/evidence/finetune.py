@@ -123,7 +123,9 @@ def _study(study: Study, found: Mapping[str, Mapping[str, Any]]) -> str:
     for name, comparison in found.items():
         rows += _rows(name, comparison)
     head = ("regularizer", "measure", "before", "control", "with it", "with it - control", "control - before")
-    verdicts = "".join(f"- **{name}: {c['effect']}.** {c['reason']}\n" for name, c in found.items())
+    verdicts = "".join(
+        f"- **{name}: {c['verdict']['effect']}.** {c['verdict']['reason']}\n" for name, c in found.items()
+    )
     commands = "".join(f"    repdiag {' '.join(study.arguments(name))}\n" for name in study.regularizers)
     return f"## {study.title}\n\n{study.said}\n\n{commands}\n{verdicts}\n{table(head, rows, left=2)}\n"
 

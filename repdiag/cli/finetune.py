@@ -237,6 +237,7 @@ def _print_plan(plan: Plan, request: Request) -> None:
         f"{config.lr:g}, on {plan.device}",
         markup=False,
     )
+    console.print(f"Projector {plan.said_projector}", markup=False)
     table = Table(box=None, pad_edge=False)
     for column in ("run", "regularizer", "folder"):
         table.add_column(column)

@@ -12,6 +12,7 @@ import torch
 
 from repdiag.diagnosis import choose_metrics
 from repdiag.encoders import Encoder, load_encoder
+from repdiag.encoders.projectors import TrainableProjector, find_projector
 from repdiag.errors import UsageError
 from repdiag.extraction.config import EmbedConfig, choose_device
 from repdiag.objectives import processes
@@ -55,6 +56,7 @@ class Plan:
     device: torch.device
     base: type[Base]
     runs: tuple[Run, ...]
+    projector: TrainableProjector | None = None
 
     @property
     def scored(self) -> int:
@@ -62,6 +64,15 @@ class Plan:
         train = self.source.manifest.is_train
         assert train is not None
         return int((~train).sum())
+
+    @property
+    def said_projector(self) -> str:
+        """Where training's projector comes from."""
+        if self.projector is not None:
+            return "the checkpoint's own: " + "; ".join(self.projector.notes)
+        if self.request.config.projector == "fresh":
+            return "a fresh one, as was asked for"
+        return "a fresh one: none was found in the checkpoint"
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -90,6 +101,7 @@ class Plan:
                 "held_out_loss_on": len(self.validation),
                 "scored_on": self.scored,
             },
+            "projector": self.said_projector,
             "training": dataclasses.asdict(request.config),
             "regularizer": {"name": request.regularizer.name, **dataclasses.asdict(request.regularizer)},
             "arms": list(dict.fromkeys(run.arm for run in self.runs)),
@@ -120,8 +132,18 @@ def make_plan(request: Request) -> Plan:
         )
     assert manifest.is_train is not None
     rows, validation = parts(manifest.is_train, request.config.validation)
+    projector = find_projector(encoder) if request.config.projector == "checkpoint" else None
     return Plan(
-        request, encoder, source, said, rows, validation, _device(request), base, tuple(_runs(request))
+        request,
+        encoder,
+        source,
+        said,
+        rows,
+        validation,
+        _device(request),
+        base,
+        tuple(_runs(request)),
+        projector,
     )
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from repdiag.comparison.compare import compare, scored
 from repdiag.comparison.types import Comparison, Scored
 from repdiag.encoders import Encoder
-from repdiag.encoders.projectors import find_projector
 from repdiag.extraction import EmbedConfig
 from repdiag.objectives import processes
 from repdiag.pipeline import Request as ScoreRequest
@@ -61,7 +58,7 @@ def _train_all(plan: Plan, progress: Progress) -> list[tuple[Run, Trained]]:
     for one in plan.runs:
         job = TrainJob(
             encoder=plan.encoder,
-            projector=_projector(plan),
+            projector=None if plan.projector is None else plan.projector.network,
             images=images,
             validation=validation,
             config=dataclasses.replace(config, seed=one.seed),
@@ -74,14 +71,6 @@ def _train_all(plan: Plan, progress: Progress) -> list[tuple[Run, Trained]]:
         )
         found.append((one, train(job, progress)))
     return found
-
-
-def _projector(plan: Plan) -> nn.Module | None:
-    """A fresh copy of the checkpoint's own projector for each run, where it has one and it is wanted."""
-    if plan.request.config.projector == "fresh":
-        return None
-    projector = find_projector(plan.encoder)
-    return None if projector is None else projector.network
 
 
 def _score(plan: Plan, encoder: Encoder, name: str, progress: Progress) -> Report:
