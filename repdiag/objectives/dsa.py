@@ -140,7 +140,8 @@ class Arranging(nn.Module):
         units = torch.relu(nn.functional.linear(z * self.scales[0], weight, bias))
         (u, v), (k, c) = (slowed(self.second) * self.scales[1]).unbind(), slowed(self.cosine).unbind()
         own = units @ u
-        return torch.addmm(own + c, torch.cat([z * k, units * v], 1), torch.cat([z, units], 1).T) + own[:, None]
+        weighted, plain = torch.cat([z * k, units * v], 1), torch.cat([z, units], 1)
+        return torch.addmm(own + c, weighted, plain.T) + own[:, None]
 
 
 def arranged(logits: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ What is kept on purpose: M of the "cross-view" blocks 01 and 10 is computed from
 view), M depends on the order of the pair, a positive pair is one like any other, and L_w's gradient reaches M. In the
 difference variant (the code's default) every input is divided by its sum over all N^2 pairs, so that the module hardly
 sees it, and rows of M have the sum 1 or 0: M is 1/N or 0 wherever one looks. In the concatenated variant M is a ReLU
-without upper limit, and L_w drives it to 0. Either way all pairs repel.
+without upper limit, which L_w alone drives to 0. With the prior's term beside it, on the features of two encoders
+(CIFAR-10, 40 steps of SGD at 0.03, three draws each), it died as well in all six trials with N = 256; with N = 64 its
+mean was 0.1 to 0.25. Where M stays below 1/2 every pair repels.
 
 What differs from the code (O), whose step cannot run: no loop over samples or neighbors, the L_w sum in the log
 domain, eta at most N - 1, and reference features of the start encoder, not of a supervised ResNet-18 (with a stem of
