@@ -317,7 +317,7 @@ def test_swavs_scores_are_cosines_whatever_the_length_of_the_prototypes() -> Non
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_dinos_heads_are_lightlys() -> None:
     """Bottleneck, unit length and cosines in place of weight_norm: the same numbers from the same weights."""
-    theirs = _heads.modules.DINOProjectionHead(DIM, 4 * DIM, 256, 4096).double()
+    theirs = _heads.modules.DINOProjectionHead(DIM, 4 * DIM, 256, 4096, batch_norm=True).double()
     base = made("dino")
     with torch.no_grad():
         base.get_submodule("projector").load_state_dict(theirs.layers.state_dict())

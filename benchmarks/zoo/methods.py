@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,15 +119,4 @@ def make(name: str, backbone: ResNet18, classes: int) -> Method:
     recipe = RECIPES[name]
     if name == "supervised":
         return Supervised(backbone, recipe, classes)
-    projector = bottleneck(backbone.features) if name == "dino" else None
-    return SelfSupervised(backbone, recipe, BASES.get(name)(backbone.features, projector))
-
-
-def bottleneck(features: int) -> nn.Module:
-    """DINO's head with batch norm, as lightly has it for a ResNet from the start on small images."""
-    from lightly.models.modules.heads import DINOProjectionHead
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch would have weight_norm done otherwise
-        layers: nn.Module = DINOProjectionHead(features, 4 * features, 256, 1, batch_norm=True).layers
-    return layers
+    return SelfSupervised(backbone, recipe, BASES.get(name)(backbone.features))
