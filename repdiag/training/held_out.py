@@ -10,7 +10,7 @@ from torch import Tensor
 from repdiag.objectives import processes
 from repdiag.objectives.contract import Heads, Outputs
 from repdiag.training.draws import draw
-from repdiag.training.seeds import seed_of
+from repdiag.training.seeds import reseed, seed_of
 from repdiag.training.step import Stepper, everyones
 
 
@@ -35,12 +35,13 @@ def held_out(steps: Stepper) -> float:
     batches = images.batches(part[own] for part in places)
     for number, (rows, squares) in enumerate(zip(places, batches, strict=True)):
         generator = torch.Generator().manual_seed(seed_of(job.config.seed, "held-out views", number))
-        views = sight.views(squares, [draw(size, how, generator).rows(own) for how in steps.how], steps.how)
+        draws = [draw(size, how, generator).rows(own) for how in steps.feed.how]
+        views = sight.views(squares, draws, steps.feed.how)
         features = sight.encode(nets.result, views)
         slow: tuple[Tensor, ...] = ()
         if nets.slow is not None and base.momentum is not None:
             slow = sight.encode(nets.slow, views[:2])
-        torch.manual_seed(seed_of(job.config.seed, "held-out loss", number))
+        reseed(job.device, seed_of(job.config.seed, "held-out loss", number))
         heads = base.heads(features, slow)
         outputs = Outputs(
             features=everyones(features),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -166,13 +165,10 @@ class _Loop:
         else:
             self.nets.learn(self.job.config.batch_norm == "frozen")
         rows = plan.rows(phase, course.step, stop)
-        own = (one[part] for one in rows for _, part in plan.slices())
-        with contextlib.closing(self._squares(own)) as squares:
-            for global_rows in rows:
+        with contextlib.closing(self.steps.feed.parts(phase, course.step, rows)) as parts:
+            for _ in rows:
                 began = time.monotonic()
-                took = self.steps.take(
-                    phase, course.step, global_rows, squares, self.optimizer, self.stop.asked
-                )
+                took = self.steps.take(phase, course.step, parts, self.optimizer, self.stop.asked)
                 course.step += 1
                 course.sums.add(took, time.monotonic() - began)
                 self._tell()
@@ -187,10 +183,6 @@ class _Loop:
         """Stop where somebody asked for it: the state is on disk."""
         if self._stopping:
             raise _stopped(self.job, f"{self._done} of {self._whole} steps are done and saved")
-
-    def _squares(self, places: Iterator[Tensor]) -> Any:
-        """The images of this process; a generator, so that its threads end with it."""
-        yield from self.job.images.batches(places)
 
     # ---------------------------------------------------------------------------------------- measuring
 

@@ -14,7 +14,7 @@ from repdiag.objectives import processes
 from repdiag.objectives.contract import BASES, REGULARIZERS, Base, Needs, Regularizer
 from repdiag.training.job import TrainJob
 from repdiag.training.optim import drift
-from repdiag.training.seeds import seed_of
+from repdiag.training.seeds import reseed, seed_of
 from repdiag.training.wrap import learning, trainable
 
 
@@ -120,12 +120,12 @@ def build(job: TrainJob) -> Networks:
     if kind.uses_labels and job.images.labels is None:
         raise UsageError(f"{config.base} needs labels, which these images do not have")
     encoder = trainable(job.encoder)
-    projector = copy.deepcopy(job.projector)
+    projector, cpu = copy.deepcopy(job.projector), torch.device("cpu")  # heads are made there
     if projector is not None:
         projector.float().requires_grad_(True)
-    torch.manual_seed(seed_of(config.seed, "heads"))
+    reseed(cpu, seed_of(config.seed, "heads"))
     base = kind(job.encoder.dim, projector)
-    torch.manual_seed(seed_of(config.seed, "regularizer"))
+    reseed(cpu, seed_of(config.seed, "regularizer"))
     regularizer = wanted(job.regularizer)
     _attach(base, regularizer, job)
     if processes.count() > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,15 +13,14 @@ from torch import Tensor
 from repdiag.errors import UsageError
 from repdiag.objectives import processes
 from repdiag.objectives.contract import Heads, Loss, Outputs
-from repdiag.training.augment import augmentations, small_side, weak
-from repdiag.training.draws import Augmentation, Draws, draw
+from repdiag.training.feed import Ahead, Feed, Part
 from repdiag.training.gradients import averaged, clipped
 from repdiag.training.guards import check_finite
 from repdiag.training.job import TrainJob
 from repdiag.training.networks import Networks
 from repdiag.training.optim import drift, momentum_at, rate, set_rate
 from repdiag.training.schedule import Phase, Schedule
-from repdiag.training.seeds import seed_of
+from repdiag.training.seeds import reseed, seed_of
 from repdiag.training.sight import Sight
 from repdiag.training.wrap import still_statistics
 
@@ -46,21 +45,17 @@ class Took:
 class Stepper:
     """Takes steps on `nets`. `reference` (N, D) are the start encoder's features of all clean images, or None.
 
-    What is random in a step (views, dropout, drop path) follows from the seed and the step's number: views from draws
-    for the global batch, of which each process takes its rows, so that one process and several see the same views.
+    What is random in a step (views, dropout, drop path) follows from the seed and the step's number.
     """
 
     def __init__(self, job: TrainJob, nets: Networks, plan: Schedule) -> None:
         self.job, self.nets, self.plan = job, nets, plan
         self.reference: Tensor | None = None
         self.sight = Sight.of(job, max(16, min(256, plan.own)))
-        how, config = job.encoder.preprocessing, job.config
-        small = small_side(job.encoder.module, how) if config.views > 2 else None
-        self.how: tuple[Augmentation, ...] = augmentations(config, how, small)
-        self.weak = weak(how) if nets.needs.weak_view else None
+        self.feed = Feed(job, self.sight, plan, nets.needs.weak_view)
         self._learned = nets.parameters()
         self._new = [[p for p in part.parameters() if p.requires_grad] for part in nets.new]
-        self._warm_up = round(config.warmup_epochs * plan.per_epoch)
+        self._warm_up = round(job.config.warmup_epochs * plan.per_epoch)
 
     # ------------------------------------------------------------------------------------------ a step
 
@@ -68,12 +63,11 @@ class Stepper:
         self,
         phase: Phase,
         step: int,
-        rows: Tensor,
-        squares: Iterator[Tensor],
+        parts: Ahead,
         optimizer: torch.optim.Optimizer,
         asked: bool = False,
     ) -> Took:
-        """One step on the global batch `rows` (B,), of which `squares` gives this process's images part by part.
+        """One step on the next parts of `parts`, as many as a batch has.
 
         Raises InputError before the step is taken when the loss or its gradient is not finite.
         """
@@ -81,21 +75,13 @@ class Stepper:
         heads_only = phase == "heads"
         groups = self._new if heads_only else [self._learned]
         learned = [p for group in groups for p in group]
-        draws, weak_draws = self._draw(phase, step)
         progress = 0.0 if heads_only else step / plan.steps("train")
         optimizer.zero_grad(set_to_none=True)
         names: list[str] = []
         summed: Tensor | None = None
-        for number, (part, own) in enumerate(plan.slices()):
-            outputs = self._outputs(
-                next(squares),
-                rows[part],
-                [d.rows(own) for d in draws],
-                weak_draws.rows(own) if weak_draws is not None else None,
-                seed_of(config.seed, "noise", phase, step, number),
-                progress,
-                frozen=heads_only,
-            )
+        for number in range(plan.parts):
+            seed = seed_of(config.seed, "noise", phase, step, number)
+            outputs = self._outputs(next(parts), seed, progress, frozen=heads_only)
             loss = self._loss(outputs, seed_of(config.seed, "loss", phase, step, number), apart=heads_only)
             total = loss.total / plan.parts
             if total.requires_grad:
@@ -114,6 +100,7 @@ class Stepper:
         most = HEAD_CLIP if heads_only else config.clip
         norms = [clipped([p.grad for p in group if p.grad is not None], most) for group in groups]
         norm = torch.linalg.vector_norm(torch.stack([one.to(summed) for one in norms]))
+        parts.prepare()  # an accelerator has something to do while its numbers are looked at
         *numbers, size = torch.cat([summed, norm.view(1)]).double().tolist()  # the one wait for the device
         values = dict(zip(names, numbers, strict=True))
         check_finite(values, size, self._place(phase, step), self.job.folder)
@@ -142,43 +129,23 @@ class Stepper:
         if nets.average is not None:
             drift(nets.average, nets.encoder, self.job.config.ema)
 
-    def _draw(self, phase: Phase, step: int) -> tuple[list[Draws], Draws | None]:
-        """For the global batch, on the CPU; the weak view has a generator of its own, so that arms see the same."""
-        seed, batch = self.job.config.seed, self.plan.batch
-        generator = torch.Generator().manual_seed(seed_of(seed, "views", phase, step))
-        draws = [draw(batch, how, generator) for how in self.how]
-        if self.weak is None:
-            return draws, None
-        generator.manual_seed(seed_of(seed, "weak view", phase, step))
-        return draws, draw(batch, self.weak, generator)
-
     # --------------------------------------------------------------------------------- forward and loss
 
-    def _outputs(
-        self,
-        squares: Tensor,
-        rows: Tensor,
-        draws: Sequence[Draws],
-        weak_draws: Draws | None,
-        seed: int,
-        progress: float,
-        frozen: bool,
-    ) -> Outputs:
+    def _outputs(self, part: Part, seed: int, progress: float, frozen: bool) -> Outputs:
         """What the objectives see of one part: everything of the global batch."""
-        nets, sight, device = self.nets, self.sight, self.job.device
-        views = sight.views(squares, draws, self.how)
+        nets, sight, device, rows = self.nets, self.sight, self.job.device, part.rows
         rank = processes.rank()  # each process has other rows, so other dropout
-        torch.manual_seed(seed_of(seed, "encoder", rank))
+        reseed(self.job.device, seed_of(seed, "encoder", rank))
         with torch.no_grad() if frozen else contextlib.nullcontext():
-            features = sight.encode(nets.encoder, views)
+            features = sight.encode(nets.encoder, part.views)
         slow: tuple[Tensor, ...] = ()
         with torch.no_grad():
             if nets.slow is not None:
-                torch.manual_seed(seed_of(seed, "slow", rank))
-                slow = sight.encode(nets.slow, views[:2])
-        torch.manual_seed(seed_of(seed, "heads", rank))
+                reseed(self.job.device, seed_of(seed, "slow", rank))
+                slow = sight.encode(nets.slow, part.views[:2])
+        reseed(self.job.device, seed_of(seed, "heads", rank))
         heads = nets.base.heads(features, slow if nets.base.momentum is not None else ())
-        more = self._more(squares, views, rows, weak_draws, seed_of(seed, "more", rank))
+        more = self._more(part, seed_of(seed, "more", rank))
         labels = self.job.images.labels
         return Outputs(
             features=everyones(features),
@@ -192,23 +159,20 @@ class Stepper:
         )
 
     @torch.no_grad()
-    def _more(
-        self, squares: Tensor, views: Sequence[Tensor], rows: Tensor, weak_draws: Draws | None, seed: int
-    ) -> _More:
+    def _more(self, part: Part, seed: int) -> _More:
         """What only some regularizers ask for."""
         nets, sight = self.nets, self.sight
-        torch.manual_seed(seed)
+        reseed(self.job.device, seed)
         seen: Tensor | None = None
-        if weak_draws is not None:
-            assert self.weak is not None
+        if part.weak is not None:
             with still_statistics(nets.encoder):  # the control's statistics have not seen this view
-                (own,) = sight.encode(nets.encoder, sight.views(squares, [weak_draws], [self.weak]))
+                (own,) = sight.encode(nets.encoder, [part.weak])
             seen = processes.gather(own)
         reference: tuple[Tensor, ...] = ()
         if nets.first is not None:
-            reference = everyones(sight.encode(nets.first, views[:2]))
+            reference = everyones(sight.encode(nets.first, part.views[:2]))
         elif self.reference is not None:
-            known = self.reference[rows].to(self.job.device, non_blocking=True)
+            known = self.reference[part.rows].to(self.job.device, non_blocking=True)
             reference = (known, known)
         return _More(seen, reference)
 
@@ -218,11 +182,11 @@ class Stepper:
         `apart`, in the warm-up, the terms do not reach the base's heads: those are trained by the base alone, and all
         arms leave the warm-up with the same.
         """
-        torch.manual_seed(seed)  # equal in all processes, which compute the same loss
+        reseed(self.job.device, seed)  # equal in all processes, which compute the same loss
         base = self.nets.base.loss(outputs).float()
         if apart:
             outputs = dataclasses.replace(outputs, heads=_detached(outputs.heads))
-        torch.manual_seed(seed_of(seed, "terms"))
+        reseed(self.job.device, seed_of(seed, "terms"))
         terms = {name: term.float() for name, term in self.nets.regularizer.terms(outputs).items()}
         return Loss(base, terms)
 
