@@ -68,7 +68,7 @@ STUDIES = (
         SHARED / "cifar10" / "cifar10-test-png.zip",
         ("qscore", "dsa"),
         {
-            **UNCHANGED, "size": "32", "resize": "32", "preset": "cifar", "base": "simclr", "epochs": "10",
+            **UNCHANGED, "size": "32", "resize": "32", "preset": "cifar", "base": "simclr", "epochs": "6",
             "batch-size": "128", "hold-out": "0.5", "seeds": "3",
         },
     ),
