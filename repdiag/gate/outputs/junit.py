@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from repdiag.gate.outputs.words import Line, headline, line, named
+from repdiag.gate.outputs.words import Line, headline, line, named, warnings
 from repdiag.gate.types import GateResult, Outcome
 from repdiag.report.text import visible
 
@@ -44,7 +44,7 @@ def text(result: GateResult, skip_undetermined: bool = False) -> str:
     taken: set[str] = set()
     for one in map(line, result.results):
         _case(suite, one, _unique(_safe(one.name), taken), skip_undetermined)
-    said = [headline(result), *result.warnings]
+    said = [headline(result), *warnings(result)]
     ElementTree.SubElement(suite, "system-out").text = "\n".join(map(_safe, said))
     ElementTree.indent(root)
     body = ElementTree.tostring(root, encoding="unicode")
@@ -53,14 +53,12 @@ def text(result: GateResult, skip_undetermined: bool = False) -> str:
 
 def _case(suite: ElementTree.Element, one: Line, name: str, skip_undetermined: bool) -> None:
     case = ElementTree.SubElement(suite, "testcase", {"classname": SUITE, "name": name})
-    facts = "\n".join(_safe(part) for part in (one.short, one.reason, one.note) if part)
+    facts = "\n".join(_safe(part) for part in (one.short, one.why) if part)
     if one.outcome is Outcome.PASS:
         ElementTree.SubElement(case, "system-out").text = facts
         return
     skipped = one.outcome is Outcome.UNDETERMINED and skip_undetermined
-    about = {"message": _safe(one.reason)} if skipped else {
-        "message": _safe(one.reason), "type": one.outcome.value
-    }  # fmt: skip
+    about = {"message": _safe(one.why)} | ({} if skipped else {"type": one.outcome.value})
     ElementTree.SubElement(case, "skipped" if skipped else "failure", about).text = facts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from repdiag.gate.outputs.words import Line, headline, line, named
+from repdiag.gate.outputs.words import Line, headline, line, named, warnings
 from repdiag.gate.types import GateResult, Outcome
 from repdiag.report.text import visible
 
@@ -27,8 +27,8 @@ def text(result: GateResult) -> str:
             ]
         ),
     ]
-    if result.warnings:
-        parts.append("\n".join(f"- {_safe(warning)}" for warning in result.warnings))
+    if beware := warnings(result):
+        parts.append("\n".join(f"- {_safe(warning)}" for warning in beware))
     return "\n\n".join(parts) + "\n"
 
 
@@ -43,14 +43,12 @@ def _judged(result: GateResult) -> list[str]:
 
 def _row(one: Line) -> str:
     word = one.word if one.outcome is Outcome.PASS else f"**{one.word}**"
-    why = " ".join(part for part in (one.reason, one.note) if part)
-    cells = (word, *map(_safe, (one.name, one.value or "none", one.limit, why)))
+    cells = (word, *map(_safe, (one.name, one.value or "none", one.limit, one.why)))
     return "| " + " | ".join(cells) + " |"
 
 
 def _safe(value: str) -> str:
     """`value` as text on one line: no markup, no tag, no link that makes itself."""
-    escaped = _MARKS.sub(r"\\\1", html.escape(visible(value), quote=False))
+    escaped = _MARKS.sub(r"\\\1", html.escape(visible(value.strip()), quote=False))
     escaped = escaped.replace("://", "&#58;//").replace("@", "&#64;")
-    escaped = re.sub(r"(?i)(www)\.", r"\1&#46;", escaped)
-    return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", escaped)  # what would begin a list or a heading
+    return re.sub(r"(?i)(www)\.", r"\1&#46;", escaped)

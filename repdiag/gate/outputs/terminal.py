@@ -6,7 +6,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from repdiag.gate.outputs.words import Line, headline, line, named
+from repdiag.gate.outputs.words import Line, headline, line, named, warnings
 from repdiag.gate.types import GateResult, Outcome
 from repdiag.report.terminal import _Writer
 
@@ -36,10 +36,10 @@ def terminal(result: GateResult, console: Console) -> None:
         writer.blank()
         bound = f"{100 * (1 + min(level)) / 2:g}"
         writer.line(f"in brackets: both one-sided {bound} % bounds; past the limit they decide", "dim")
-    if result.warnings:
+    if beware := warnings(result):
         writer.blank()
         writer.line("Warnings", "bold yellow")
-        for warning in result.warnings:
+        for warning in beware:
             writer.line(f"- {warning}", indent=2, further=4)
 
 
@@ -68,9 +68,8 @@ def _rows(lines: list[Line], writer: _Writer) -> None:
         else:
             writer.beside(one.word, style, writer.styled((one.name, "bold")), left)
             writer.line(one.short, indent=left, further=left)
-        for said in (one.reason, one.note):
-            if said:
-                writer.line(said, "dim", indent=left, further=left)
+        if one.why:
+            writer.line(one.why, "dim", indent=left, further=left)
 
 
 def _columns(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from repdiag.gate.types import GateResult, Kind, Limit, Outcome, RuleResult
+from repdiag.gate.types import GateResult, Kind, Outcome, RuleResult
 from repdiag.report.numbers import decimals
-from repdiag.report.text import sentence
 
 WORDS = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.UNDETERMINED: "undetermined"}
 """How outcomes are written: a failure stands out without color."""
@@ -29,8 +27,7 @@ class Line:
     name: str
     value: str
     limit: str
-    reason: str
-    note: str
+    why: str
 
     @property
     def short(self) -> str:
@@ -39,21 +36,32 @@ class Line:
 
 
 def line(result: RuleResult) -> Line:
-    """`result` as text. Numbers have as many decimals as it takes to tell each of them from the limit."""
-    scale = _Scale(result.rule.limit.kind, result.unit)
-    value = "" if result.value is None else _value(result, result.value, scale)
-    reason = sentence(result.reason)
-    if result.outcome is not result.evidence:  # the outcome is the rule's own choice, not what was found
-        reason += f" That is {WORDS[result.evidence]}, which this rule counts as {WORDS[result.outcome]}."
+    """`result` as text. Numbers are those of the rules file (a share is 0.912), none of them rounded onto the limit.
+
+    A rule that passes by its numbers says how that was decided; any other says why it does not.
+    """
+    passed = result.outcome is result.evidence is Outcome.PASS
+    method = _stopped(f"By {result.method}") if result.method and result.value is not None else ""
+    parts = ("" if passed else _stopped(result.reason), method, _stopped(result.note))
     return Line(
         outcome=result.outcome,
         word=WORDS[result.outcome],
         name=result.rule.name,
-        value=value,
-        limit=limit_text(result.rule.limit, scale),
-        reason=reason,
-        note=sentence(result.note),
+        value="" if result.value is None else _value(result, result.value),
+        limit=str(result.rule.limit),
+        why=" ".join(filter(None, parts)),
     )
+
+
+def _stopped(text: str) -> str:
+    """`text` with a full stop; its first letter stays, which may be that of a metric's name."""
+    return text if not text or text.rstrip().endswith((".", "!", "?")) else f"{text.rstrip()}."
+
+
+def warnings(result: GateResult) -> list[str]:
+    """What to beware of, without the notes that stand beside their rules."""
+    beside = {f"{one.rule.name}: {one.note}" for one in result.results}
+    return [warning for warning in result.warnings if warning not in beside]
 
 
 def headline(result: GateResult) -> str:
@@ -86,78 +94,32 @@ def stable(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key not in TIMES}
 
 
-def limit_text(limit: Limit, scale: _Scale | None = None) -> str:
-    """ "at least 91.2%", "change at most +1.0 points": the limit's number in full, never rounded."""
-    scale = scale or _Scale(limit.kind, "")
-    kind = "" if limit.kind is Kind.VALUE else f"{limit.kind.value} "
-    word = "at least" if limit.at_least else "at most"
-    number = Decimal(repr(float(limit.value))) * scale.factor
-    text = format(number.normalize(), "f")
-    whole = "." not in text
-    if scale.sign:
-        text = "+0" if number == 0 else text if number < 0 else f"+{text}"
-    elif whole and abs(number) >= 1000:
-        text = f"{int(number):,}"
-    return f"{kind}{word} {text}{scale.behind}"
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """How numbers of one kind and unit are written: shares in percent, their differences in points."""
-
-    kind: Kind
-    unit: str
-
-    @property
-    def share(self) -> bool:
-        return self.unit in ("share", "%") or self.kind is Kind.RELATIVE
-
-    @property
-    def factor(self) -> int:
-        return 100 if self.unit == "share" or self.kind is Kind.RELATIVE else 1
-
-    @property
-    def sign(self) -> bool:
-        return self.kind is not Kind.VALUE
-
-    @property
-    def behind(self) -> str:
-        """The unit behind a number."""
-        if self.kind is Kind.RELATIVE:
-            return "%"
-        if self.share:
-            return " points" if self.kind is Kind.CHANGE else "%"
-        return f" {self.unit}" if self.unit else ""
-
-
-def _value(result: RuleResult, value: float, scale: _Scale) -> str:
-    """The value, its interval, and which class or sample it is about."""
+def _value(result: RuleResult, value: float) -> str:
+    """The value, its interval and unit, and which class it is of."""
+    kind = result.rule.limit.kind
+    factor = 100 if kind is Kind.RELATIVE else 1
+    unit = "%" if kind is Kind.RELATIVE else "" if result.unit == "share" else result.unit
     ends = () if result.interval is None else (result.interval.low, result.interval.high)
-    numbers = [scale.factor * x for x in (value, *ends)]
-    digits = _digits(numbers, scale.factor * result.rule.limit.value, scale)
-    shown = [_written(x, digits, scale.sign) for x in numbers]
-    text = shown[0] + scale.behind
-    if ends:
-        text += f" [{shown[1]}, {shown[2]}]"
+    numbers = [factor * x for x in (value, *ends)]
+    digits = _digits(numbers, factor * result.rule.limit.value)
+    shown = [_written(x, digits, kind is not Kind.VALUE) for x in numbers]
+    text = f"{shown[0]} [{shown[1]}, {shown[2]}]" if ends else shown[0]
+    text += f" {unit}" if unit else ""
     return f"{text} ({result.label})" if result.label else text
 
 
-def _digits(numbers: list[float], limit: float, scale: _Scale) -> int:
+def _digits(numbers: list[float], limit: float) -> int:
     """Digits behind the point: as usual for such numbers, and more where one would look like the limit."""
     largest = max(map(abs, numbers))
-    if scale.share:
-        digits = 1
-    elif all(x.is_integer() for x in (*numbers, limit)) and scale.unit:
+    if largest >= 1 and all(float(x).is_integer() for x in (*numbers, limit)):
         return 0
-    else:
-        digits = decimals(largest)
-    if 0 < largest < 10.0**-digits:
+    digits = decimals(largest)
+    if 0 < largest < 10.0 ** (1 - digits):
         digits = min(MOST_DIGITS, 1 - math.floor(math.log10(largest)))
 
     def alike(x: float) -> bool:
-        return not math.isclose(x, limit, rel_tol=1e-12, abs_tol=0.0) and _written(
-            x, digits, False
-        ) == _written(limit, digits, False)
+        apart = not math.isclose(x, limit, rel_tol=1e-12, abs_tol=0.0)
+        return apart and _written(x, digits, False) == _written(limit, digits, False)
 
     while digits < MOST_DIGITS and any(map(alike, numbers)):
         digits += 1
