@@ -8,16 +8,12 @@ because GitLab shows only the first of those that do.
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
-from repdiag.gate.outputs.words import Line, headline, line, named, warnings
+from repdiag.gate.outputs.words import Line, headline, line, named, printable, warnings
 from repdiag.gate.types import GateResult, Outcome
-from repdiag.report.text import visible
 
 SUITE = "repdiag.gate"
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
 
 
 def text(result: GateResult, skip_undetermined: bool = False) -> str:
@@ -40,12 +36,12 @@ def text(result: GateResult, skip_undetermined: bool = False) -> str:
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in facts.items():
         if value:
-            ElementTree.SubElement(properties, "property", {"name": name, "value": _safe(value)})
+            ElementTree.SubElement(properties, "property", {"name": name, "value": printable(value)})
     taken: set[str] = set()
     for one in map(line, result.results):
-        _case(suite, one, _unique(_safe(one.name), taken), skip_undetermined)
+        _case(suite, one, _unique(printable(one.name), taken), skip_undetermined)
     said = [headline(result), *warnings(result)]
-    ElementTree.SubElement(suite, "system-out").text = "\n".join(map(_safe, said))
+    ElementTree.SubElement(suite, "system-out").text = "\n".join(map(printable, said))
     ElementTree.indent(root)
     body = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
@@ -53,12 +49,12 @@ def text(result: GateResult, skip_undetermined: bool = False) -> str:
 
 def _case(suite: ElementTree.Element, one: Line, name: str, skip_undetermined: bool) -> None:
     case = ElementTree.SubElement(suite, "testcase", {"classname": SUITE, "name": name})
-    facts = "\n".join(_safe(part) for part in (one.short, one.why) if part)
+    facts = "\n".join(printable(part) for part in (one.short, one.why) if part)
     if one.outcome is Outcome.PASS:
         ElementTree.SubElement(case, "system-out").text = facts
         return
     skipped = one.outcome is Outcome.UNDETERMINED and skip_undetermined
-    about = {"message": _safe(one.why)} | ({} if skipped else {"type": one.outcome.value})
+    about = {"message": printable(one.why)} | ({} if skipped else {"type": one.outcome.value})
     ElementTree.SubElement(case, "skipped" if skipped else "failure", about).text = facts
 
 
@@ -70,8 +66,3 @@ def _unique(name: str, taken: set[str]) -> str:
         free = f"{name} ({count})"
     taken.add(free)
     return free
-
-
-def _safe(value: str) -> str:
-    """Text on one line that XML can hold."""
-    return _ILLEGAL.sub(lambda found: found[0].encode("unicode_escape").decode(), visible(value))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 import re
 
-from repdiag.gate.outputs.words import Line, headline, line, named, warnings
+from repdiag.gate.outputs.words import Line, headline, line, named, printable, warnings
 from repdiag.gate.types import GateResult, Outcome
-from repdiag.report.text import visible
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#|~!$])")
 """What Markdown obeys inside a line (and `$`, which begins a formula on GitHub)."""
@@ -49,6 +48,6 @@ def _row(one: Line) -> str:
 
 def _safe(value: str) -> str:
     """`value` as text on one line: no markup, no tag, no link that makes itself."""
-    escaped = _MARKS.sub(r"\\\1", html.escape(visible(value.strip()), quote=False))
+    escaped = _MARKS.sub(r"\\\1", html.escape(printable(value.strip()), quote=False))
     escaped = escaped.replace("://", "&#58;//").replace("@", "&#64;")
     return re.sub(r"(?i)(www)\.", r"\1&#46;", escaped)

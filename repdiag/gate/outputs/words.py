@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from repdiag.gate.types import GateResult, Kind, Outcome, RuleResult
 from repdiag.report.numbers import decimals
+from repdiag.report.text import visible
 
 WORDS = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.UNDETERMINED: "undetermined"}
 """How outcomes are written: a failure stands out without color."""
 
 MOST_DIGITS = 12
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped; HTML had better not either."""
 TIMES = ("created", "timing")
 """What says when a report was made: left out, as two reports of equal inputs differ in it."""
 
@@ -92,6 +96,11 @@ def named(facts: Mapping[str, Any]) -> str:
 def stable(facts: Mapping[str, Any]) -> dict[str, Any]:
     """`facts` without what says when they were found."""
     return {key: value for key, value in facts.items() if key not in TIMES}
+
+
+def printable(value: str) -> str:
+    """Text on one line that nothing obeys and that XML can hold."""
+    return _ILLEGAL.sub(lambda found: found[0].encode("unicode_escape").decode(), visible(value))
 
 
 def _value(result: RuleResult, value: float) -> str:
