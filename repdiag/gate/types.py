@@ -1,9 +1,9 @@
 """A gate: rules on a report, and what they came to. Frozen, plain; nothing here decides anything.
 
-A rule is a claim about the truth behind a report ("the accuracy is at least 0.8", "the change against the baseline is at
-least -0.01"). PASS means that the one-sided confidence bound on the far side still keeps the claim, FAIL that the bound
-on the near side breaks it, UNDETERMINED that the limit lies between the two. The bounds, and the choice to tell these
-three apart, are ours (docs/reference/gate-rules.md).
+A rule is a claim about the truth behind a report ("the accuracy is at least 0.8", "the change against the baseline is
+at least -0.01"). PASS means that even the worse one-sided confidence bound keeps the claim, FAIL that even the better
+one breaks it, UNDETERMINED that the limit lies between the two. To tell these three apart is ours
+(docs/reference/gate-rules.md).
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ Subject = MetricValue | ClassValue | SampleQuantile | SampleShare
 class Rule:
     """One claim. `where` says where it was read, for messages.
 
-    `confidence` is that of each one-sided bound, from 0.5 to below 1; 0 means that the bare value decides. `undetermined`
-    is what becomes of the rule when its limit lies inside the interval; a value that is missing never passes.
+    `confidence` is that of each one-sided bound, from 0.5 to below 1; 0 means that the bare value decides.
+    `undetermined` is what becomes of the rule when its limit lies inside the interval; a missing value never passes.
     """
 
     name: str
