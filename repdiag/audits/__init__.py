@@ -1,0 +1,1 @@
+"""`repdiag audit`: which samples a person should look at, and why."""

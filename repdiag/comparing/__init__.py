@@ -1,0 +1,1 @@
+"""`repdiag compare`: reports or models against one another on the same images."""
