@@ -84,8 +84,6 @@ class Plan:
             said.append(
                 f"there are fewer images to train on ({len(self.rows)}) than in a batch: all are one batch"
             )
-        if self.request.seeds < 2:
-            said.append("one seed cannot tell an effect from the luck of one training: give --seeds 3")
         return tuple(said)
 
     def describe(self) -> dict[str, Any]:
