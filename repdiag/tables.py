@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from repdiag.kernels import rows
 from repdiag.metrics._answers import class_means
+from repdiag.metrics._centers import nearest_centers
 from repdiag.metrics._class_tables import class_columns
 from repdiag.metrics.features import kept_features
+from repdiag.metrics.probes import knn_votes
 from repdiag.risk import Risk, answers
 from repdiag.scores import BY_NAME, score_values
-from repdiag.types import Measurement, MetricResult
+from repdiag.types import Measurement, MetricResult, Need
 from repdiag.workspace import Skip, Workspace
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -22,7 +24,11 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def sample_columns(ws: Workspace, risk: Risk | None) -> Columns:
-    """A row for everyone; where labels are missing `label` and `correct` are empty for the samples without one."""
+    """A row for everyone; `label` and what is right or wrong are empty for the samples without a label.
+
+    `correct`, `knn_correct` and `nearest_center_correct` are the values by sample of linear_probe_accuracy,
+    knn_accuracy and nearest_center_accuracy: with them two reports can be compared sample by sample.
+    """
     everyone = ws.whole
     partial = everyone is not ws
     out: Columns = {"id": everyone.ids, "path": everyone.ids}
@@ -35,6 +41,10 @@ def sample_columns(ws: Workspace, risk: Risk | None) -> Columns:
         out["prediction"] = names[probabilities.argmax(1)]
         out["correct"] = _spread(ws, ws.probe.correct)
         out["confidence"] = probabilities.max(1)
+    with contextlib.suppress(Skip):
+        ws.demand(frozenset({Need.LABELS}))
+        out["knn_correct"] = _spread(ws, knn_votes(ws) == ws.labels)
+        out["nearest_center_correct"] = _spread(ws, nearest_centers(ws) == ws.labels)
     values = score_values(everyone)
     values.pop("confidence", None)
     out["q_score"] = values.pop("q_score", np.full(len(everyone), np.nan))

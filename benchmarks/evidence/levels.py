@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
 
 from benchmarks.evidence.reading import Evidence, Found, Page, listed, percent, table
-from repdiag.metrics import METRICS
-from repdiag.types import Interval, Level, Measurement, MetricResult, Null, Skipped, Verdict
+from repdiag.report.reading import measurement
+from repdiag.types import Level, Verdict
 from repdiag.verdicts import RULES, verdicts
 
 PROBE = "linear_probe_accuracy"
@@ -43,23 +40,6 @@ runs; encoders are sorted by the accuracy of the linear probe.
 def said(found: Found) -> dict[str, Verdict]:
     """The verdicts on one run by family."""
     return {v.family: v for v in verdicts([measurement(m) for m in found.report["measurements"]])}
-
-
-def measurement(m: Mapping[str, Any]) -> Measurement:
-    """A measurement as report.json holds it, back in the types that rules look at."""
-    spec, outcome = METRICS.get(m["name"]).spec, m["outcome"]
-    if "skipped" in outcome:
-        return Measurement(spec, Skipped(outcome["skipped"]), 0.0)
-    ends, null, classes = outcome["interval"], outcome["null"], outcome["per_class"]
-    result = MetricResult(
-        outcome["value"],
-        Interval(ends["low"], ends["high"], ends["method"], ends["n"]) if ends else None,
-        Null(null["name"], null["mean"], null["std"], null["n"]) if null else None,
-        per_class=np.array(list(classes.values()), np.float64) if classes else None,
-        table=tuple(outcome["table"] or ()),
-        parameters=outcome["parameters"] or {},
-    )
-    return Measurement(spec, result, 0.0)
 
 
 def _reading(runs: Sequence[Mapping[str, Verdict]]) -> str:

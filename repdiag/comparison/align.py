@@ -22,7 +22,12 @@ CLASSIFIERS = {
 }
 """The metrics whose value for a sample is whether a classifier is right."""
 
-COLUMNS = {"linear_probe_accuracy": "correct", "qscore_mean": "q_score"}
+COLUMNS = {
+    "linear_probe_accuracy": "correct",
+    "knn_accuracy": "knn_correct",
+    "nearest_center_accuracy": "nearest_center_correct",
+    "qscore_mean": "q_score",
+}
 """Columns of report.samples that hold a metric's values by sample, for reports that were read from files."""
 
 
