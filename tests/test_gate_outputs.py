@@ -56,7 +56,8 @@ def cases(result: GateResult, **more: Any) -> list[ElementTree.Element]:
         (Limit(Kind.VALUE, True, 180), 187.43, (183.2, 190.9), "dimensions", "187.4 [183.2, 190.9] dimensions"),
         (Limit(Kind.VALUE, True, 12345), 12344.7, None, "", "12,344.7"),
         (Limit(Kind.CHANGE, True, 0.0), -0.00004, (-0.0021, 0.002), "", "-0.00004 [-0.00210, +0.00200]"),
-        (Limit(Kind.CHANGE, True, 0.0), 0.0, (0.0, 0.0), "share", "0.000 [0.000, 0.000]"),
+        (Limit(Kind.CHANGE, True, 0.0), 0.0, (0.0, 0.0), "share", "0 [0, 0]"),
+        (Limit(Kind.VALUE, False, 5), 0.0, (0.0, 2.9883), "samples", "0 [0, 2.988] samples"),
         (Limit(Kind.RELATIVE, True, -0.1), 0.0312, (-0.011, 0.0734), "x", "+3.120 [-1.100, +7.340] %"),
     ],
 )  # fmt: skip
@@ -72,6 +73,12 @@ def test_a_value_just_below_the_limit_is_not_rounded_onto_it() -> None:
         near = 0.8 - 10.0**-power
         shown = line(one(limit=Limit(Kind.VALUE, True, 0.8), value=near, ends=None)).value
         assert float(shown) < 0.8, shown
+
+
+def test_a_rule_without_a_name_does_not_say_its_limit_twice() -> None:
+    found = one("knn_accuracy: at least 0.91")
+    assert (line(found).name, line(found).limit) == ("knn_accuracy", "at least 0.91")
+    assert cases(GateResult((found,)))[0].get("name") == "knn_accuracy: at least 0.91"
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def text(result: GateResult, skip_undetermined: bool = False) -> str:
         if value:
             ElementTree.SubElement(properties, "property", {"name": name, "value": printable(value)})
     taken: set[str] = set()
-    for one in map(line, result.results):
-        _case(suite, one, _unique(printable(one.name), taken), skip_undetermined)
+    for one in result.results:
+        _case(suite, line(one), _unique(printable(one.rule.name), taken), skip_undetermined)
     said = [headline(result), *warnings(result)]
     ElementTree.SubElement(suite, "system-out").text = "\n".join(map(printable, said))
     ElementTree.indent(root)

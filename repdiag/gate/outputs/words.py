@@ -42,15 +42,16 @@ class Line:
 def line(result: RuleResult) -> Line:
     """`result` as text. Numbers are those of the rules file (a share is 0.912), none of them rounded onto the limit.
 
-    A rule that passes by its numbers says how that was decided; any other says why it does not.
+    A rule that passes by its numbers says how that was decided; any other says why it does not. The name that a rule
+    gets by itself ends with the limit, which is said beside it.
     """
     passed = result.outcome is result.evidence is Outcome.PASS
-    method = _stopped(f"By {result.method}") if result.method and result.value is not None else ""
+    method = _stopped(f"Basis: {result.method}") if result.method and result.value is not None else ""
     parts = ("" if passed else _stopped(result.reason), method, _stopped(result.note))
     return Line(
         outcome=result.outcome,
         word=WORDS[result.outcome],
-        name=result.rule.name,
+        name=result.rule.name.removesuffix(f": {result.rule.limit}"),
         value="" if result.value is None else _value(result, result.value),
         limit=str(result.rule.limit),
         why=" ".join(filter(None, parts)),
@@ -109,9 +110,12 @@ def _value(result: RuleResult, value: float) -> str:
     factor = 100 if kind is Kind.RELATIVE else 1
     unit = "%" if kind is Kind.RELATIVE else "" if result.unit == "share" else result.unit
     ends = () if result.interval is None else (result.interval.low, result.interval.high)
-    numbers = [factor * x for x in (value, *ends)]
+    numbers = [float(factor * x) for x in (value, *ends)]
     digits = _digits(numbers, factor * result.rule.limit.value)
-    shown = [_written(x, digits, kind is not Kind.VALUE) for x in numbers]
+    counted = unit not in ("", "%")  # counts are whole, the bounds of a count need not be
+    shown = [
+        _written(x, 0 if counted and x.is_integer() else digits, kind is not Kind.VALUE) for x in numbers
+    ]
     text = f"{shown[0]} [{shown[1]}, {shown[2]}]" if ends else shown[0]
     text += f" {unit}" if unit else ""
     return f"{text} ({result.label})" if result.label else text
@@ -120,7 +124,7 @@ def _value(result: RuleResult, value: float) -> str:
 def _digits(numbers: list[float], limit: float) -> int:
     """Digits behind the point: as usual for such numbers, and more where one would look like the limit."""
     largest = max(map(abs, numbers))
-    if largest >= 1 and all(float(x).is_integer() for x in (*numbers, limit)):
+    if largest == 0 or (largest >= 1 and all(float(x).is_integer() for x in (*numbers, limit))):
         return 0
     digits = decimals(largest)
     if 0 < largest < 10.0 ** (1 - digits):
