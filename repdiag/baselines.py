@@ -1,1 +1,0 @@
-"""Reports kept as baselines in a plain folder."""
