@@ -100,14 +100,24 @@ def cli_page() -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         yield f"\n## `repdiag {name}`\n\n{inspect.cleandoc(command.help or '')}\n\n"
         yield from _options(command)
+        for below, one in sorted(getattr(command, "commands", {}).items()):
+            yield f"\n### `repdiag {name} {below}`\n\n{inspect.cleandoc(one.help or '')}\n\n"
+            yield from _options(one)
 
 
 def exit_codes_page() -> Iterator[str]:
-    """Exit codes, from the error classes."""
+    """Exit codes, from the error classes and the gate's verdicts."""
     from repdiag import errors
+    from repdiag.cli.gate import EXIT_CODES
 
-    yield "# Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | Done. |\n"
-    codes: dict[int, str] = {}
+    yield "# Exit codes\n\n| code | meaning |\n|---|---|\n"
+    verdicts = {
+        "pass": "Done; of `repdiag gate`: every rule passes.",
+        "fail": "`repdiag gate`: a rule fails.",
+        "undetermined": "`repdiag gate`: no rule fails, but one is undetermined: the samples are too few to tell, or "
+        "what it judges was not measured.",
+    }
+    codes = {EXIT_CODES[outcome]: text for outcome, text in verdicts.items()}
     for _, kind in inspect.getmembers(errors, inspect.isclass):
         if kind.__module__ == errors.__name__ and kind is not errors.RepdiagError:
             text = (inspect.getdoc(kind) or "").splitlines()[0]
@@ -116,7 +126,7 @@ def exit_codes_page() -> Iterator[str]:
     codes[141] = "The reader of stdout went away."
     for code, text in sorted(codes.items()):
         yield f"| {code} | {text} |\n"
-    yield "\nCodes 1 (a gate fails) and 4 (a gate is undetermined) are reserved.\n"
+    yield "\nThe codes are stable. No error ends with 1 or 4: those two are verdicts.\n"
 
 
 def config_page() -> Iterator[str]:

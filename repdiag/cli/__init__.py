@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="How good is a self-supervised image encoder really? Score a checkpoint on a data set, sample by sample.",
-    epilog="Exit codes: 0 done, 2 usage, 3 unreadable input, 5 internal error, 6 output cannot be written, "
-    "7 unsafe checkpoint refused, 8 out of memory, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a gate fails, 2 usage, 3 unreadable input, 4 a gate is undetermined, "
+    "5 internal error, 6 output cannot be written, 7 unsafe checkpoint refused, 8 out of memory, 130 interrupted.",
 )
 
 
@@ -43,17 +43,22 @@ def options(
 
 
 def _register() -> None:
-    from repdiag.cli import export, finetune, inspect, metrics, score
+    from repdiag.cli import baseline, export, finetune, gate, inspect, metrics, score
 
     commands = {
         "score": score,
         "inspect": inspect,
         "export": export,
         "finetune": finetune,
+        "gate": gate,
         "metrics": metrics,
     }
     for name, module in commands.items():
         app.command(name)(_guarded(module.command))
+    baselines = typer.Typer(no_args_is_help=True, help=baseline.__doc__)
+    for name, function in baseline.COMMANDS.items():
+        baselines.command(name)(_guarded(function))
+    app.add_typer(baselines, name="baseline")
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
