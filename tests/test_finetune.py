@@ -206,6 +206,16 @@ def test_what_is_judged_and_against_what() -> None:
     assert of(regularizer=NoneParameters()) == ("control", "before")
 
 
+def test_what_a_regularizer_cannot_do_is_known_before_the_control_is_trained(
+    digits: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = cli("finetune", str(SIMCLR), str(digits), *FEW, "--qscore-eps", "9", "--out", str(out))
+    assert done.returncode == 2
+    assert "S is empty" in done.stderr
+    assert not (out / "runs" / "control-seed0").exists()
+
+
 def test_a_split_of_the_datas_own_stays() -> None:
     source, said = split(open_source(str(FIXTURES / "digits")), 0.2, True)
     assert "own split" in said

@@ -27,7 +27,9 @@ def deliver(
     The safetensors file and the provenance are always written; the layout of the original where it is a file whose
     tensors can be replaced. Raises OutputError when the folder cannot be written.
     """
-    out, files, notes = plan.request.out, {}, []
+    out = plan.request.out
+    files: dict[str, str] = {}
+    notes: list[str] = []
     said = provenance(plan, comparison, run, trained)
     model = plan.request.model
     if isinstance(model, str) and Path(model).exists():

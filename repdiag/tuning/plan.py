@@ -154,14 +154,17 @@ def _device(request: Request) -> torch.device:
 
 
 def _runs(request: Request) -> list[Run]:
-    """Arm by arm for each seed, so that whoever stops early has whole seeds."""
+    """All arms of a seed before the next, so that whoever stops early has whole seeds.
+
+    The regularizer goes first: what it cannot do with this encoder is known before an hour went into the control.
+    """
     arms: dict[str, Parameters] = {}
-    if CONTROL in request.arms or isinstance(request.regularizer, NoneParameters):
-        arms[CONTROL] = NoneParameters()
     if REGULARIZER in request.arms and not isinstance(request.regularizer, NoneParameters):
         arms[request.regularizer.name] = request.regularizer
-        if request.ablate:
-            arms |= ablated(request.regularizer)
+    if CONTROL in request.arms or isinstance(request.regularizer, NoneParameters):
+        arms[CONTROL] = NoneParameters()
+    if request.ablate:
+        arms |= ablated(request.regularizer)
     seeds = range(request.config.seed, request.config.seed + request.seeds)
     return [
         Run(arm, seed, numbers, request.out / "runs" / f"{arm}-seed{seed}")

@@ -19,7 +19,7 @@ from repdiag.training.loop import train
 from repdiag.tuning.deliver import deliver
 from repdiag.tuning.plan import Plan, Run
 from repdiag.tuning.request import BEFORE
-from repdiag.types import Progress, Report, silent
+from repdiag.types import Progress, Report, Skipped, silent
 
 if TYPE_CHECKING:
     from repdiag.training.job import Trained
@@ -97,6 +97,14 @@ def _score(plan: Plan, encoder: Encoder, name: str, progress: Progress) -> Repor
         progress(f"embed {name}" if step == "embed" else f"{name}: {step}", done, total)
 
     return run_score(plan_score(asked), told)
+
+
+def _out_of_scope(plan: Plan, start: Report) -> tuple[str, ...]:
+    """Q-Score was trained on features for which its paper did not define it: the report of the start tells."""
+    found = start.measurement("qscore_mean")
+    if plan.request.regularizer.name != "qscore" or found is None or not isinstance(found.outcome, Skipped):
+        return ()
+    return (f"Q-Score was trained all the same, but is not measured here: {found.outcome.reason}",)
 
 
 def _compared(plan: Plan, arms: list[Scored], trained: list[tuple[Run, Trained]]) -> Comparison:
