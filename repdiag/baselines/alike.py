@@ -69,8 +69,8 @@ def comparable(
 
     Samples, classes, the samples that probes learn from, labels; settings that numbers depend on; preprocessing,
     number of features, layer or pooling, views; the version of repdiag. What one of the reports does not state is not
-    compared. `names` are what the sentences call `a` and `b`. They warn and do not judge: another D may be the very point
-    of a comparison.
+    compared. `names` are what the sentences call `a` and `b`. They warn and do not judge: another D may be the
+    very point of a comparison.
     """
     found = [_images(a, b)]
     for what, where in (

@@ -127,12 +127,29 @@ def _column(values: pa.ChunkedArray, text: bool) -> npt.NDArray[Any]:
     if pa.types.is_string(kind):
         return _objects([None if cell is None else unescaped(cell) for cell in values.to_pylist()])
     if pa.types.is_boolean(kind):
-        return _objects(values.to_pylist()) if values.null_count else np.asarray(values.to_numpy(), np.bool_)
+        return _objects(values.to_pylist()) if values.null_count else _joined(values, np.bool_)
     if pa.types.is_int64(kind) and not values.null_count:
-        return np.asarray(values.to_numpy(), np.int64)
-    numbers = np.array(values.to_numpy(), np.float64)  # missing: NaN
-    numbers[~np.isfinite(numbers)] = np.nan
+        return _joined(values, np.int64)
+    numbers = _joined(values, np.int64 if pa.types.is_int64(kind) else np.float64).astype(np.float64)
+    numbers[~(_joined(values, None) & np.isfinite(numbers))] = np.nan
     return numbers
+
+
+def _joined(values: pa.ChunkedArray, dtype: Any) -> npt.NDArray[Any]:
+    """All values as `dtype` (anything where missing); None: whether each is there. Arrow's own way loads pandas."""
+    parts = [_buffer(chunk, dtype) for chunk in values.chunks if len(chunk)]
+    return np.concatenate(parts) if parts else np.empty(0, np.bool_ if dtype is None else dtype)
+
+
+def _buffer(chunk: pa.Array, dtype: Any) -> npt.NDArray[Any]:
+    valid, data = chunk.buffers()
+    end = chunk.offset + len(chunk)
+    if dtype is None and valid is None:
+        return np.ones(len(chunk), np.bool_)
+    if dtype in (None, np.bool_):  # one bit each
+        bits = np.frombuffer(valid if dtype is None else data, np.uint8)
+        return np.unpackbits(bits, count=end, bitorder="little")[chunk.offset :].astype(np.bool_)
+    return np.frombuffer(data, dtype, count=end)[chunk.offset :].copy()
 
 
 def _objects(values: list[Any]) -> npt.NDArray[Any]:
