@@ -3,12 +3,13 @@
 # make check  lint, types, import contracts
 # make docs   writes the generated pages of docs/ again
 # make evidence  scores the real encoders of ../shared/data (goes on where it was) and writes docs/evidence
+# make evidence-finetune  trains every regularizer against its control and writes docs/evidence/finetune.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = out/demo
 
-.PHONY: demo test check docs evidence fixtures clean
+.PHONY: demo test check docs evidence evidence-finetune fixtures clean
 
 demo: $(VENV)/installed
 	$(BIN)/repdiag score fixtures/encoders/simclr.safetensors fixtures/digits --out $(DEMO)
@@ -31,6 +32,9 @@ evidence: $(VENV)/installed
 	$(BIN)/python -m benchmarks.evidence.score
 	$(BIN)/python -m benchmarks.evidence.judge
 	$(BIN)/python -m benchmarks.evidence.tables
+
+evidence-finetune: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.evidence.finetune
 
 fixtures: $(VENV)/installed-dev
 	$(BIN)/python fixtures/make_fixtures.py
