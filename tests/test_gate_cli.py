@@ -139,7 +139,7 @@ def test_the_same_gate_gives_the_same_bytes(reports: Path) -> None:
     code = (
         "import sys\nfrom repdiag.cli import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as end: print(end.code)\n"
-        "print([m for m in ('torch', 'sklearn', 'scipy.stats', 'matplotlib', 'timm') if m in sys.modules])"
+        "print([m for m in ('torch', 'pandas', 'sklearn', 'scipy.stats', 'matplotlib', 'timm') if m in sys.modules])"
     )
     arguments = ["gate", "odd", "--rules", "fail.toml", "--baseline", "odd", "--format"]
     for form in ("table", "json"):
