@@ -32,22 +32,14 @@ undetermined = "undetermined"  # or "pass" or "fail": what counts where the samp
 CHANGES = """\
 # Against a baseline (--baseline REPORT), paired image by image where both were scored on the same images.
 # Take the # off the lines that begin with one and no blank.
+"""
 
-#[[rule]]
-#name = "no worse than the baseline"
-#metric = {metric}
-#change_at_least = {change}  # 0: fails on any fall that is told from noise; below 0: so much may be lost
-
+CLASSES = """\
 #[[rule]]
 #name = "no class falls"
 #class = "*"
 #column = "accuracy"
 #change_at_least = -0.05
-
-#[[rule]]
-#name = "rank"
-#metric = "rankme"
-#relative_change_at_least = -0.1
 """
 
 
@@ -68,11 +60,33 @@ def rules_from(report: Report) -> str:
     rules = [text for text in made if text]
     if not any("\n[[rule]]" in f"\n{text}" for text in rules):
         rules.append(_fallback(report))
-    labeled = report.value("linear_probe_accuracy") is not None
-    first = next((m.spec.name for m in report.measurements if m.spec.headline), "rankme")
-    metric, change = ("linear_probe_accuracy", "-0.01") if labeled else (first, "0")
-    parts += [*rules, CHANGES.format(metric=json.dumps(metric), change=change)]
-    return "\n".join(parts)
+    return "\n".join([*parts, *rules, *_changes(report)])
+
+
+def _changes(report: Report) -> list[str]:
+    """Rules of change, commented out: accuracy where it is known, every class, and how much of the space is in use."""
+    known = {m.spec.name: m.spec for m in report.measurements if report.value(m.spec.name) is not None}
+    accuracy, rank = known.get("linear_probe_accuracy"), known.get("rankme")
+    out = []
+    if accuracy is not None:
+        out.append(_change("no worse than the baseline", accuracy, "change", 0.01))
+    if not isinstance(_accuracies(report), str):
+        out.append(CLASSES)
+    if rank is not None:
+        out.append(_change("no narrower than the baseline", rank, "relative_change", 0.1))
+    if not out:
+        first = next((spec for spec in known.values() if spec.direction is not Direction.NEITHER), None)
+        out = [] if first is None else [_change("no worse than the baseline", first, "relative_change", 0.1)]
+    return [CHANGES, *out] if out else []
+
+
+def _change(name: str, spec: MetricSpec, key: str, loss: float) -> str:
+    higher = spec.direction is Direction.HIGHER
+    limit = f"{key}_at_least = -{loss:g}" if higher else f"{key}_at_most = {loss:g}"
+    return (
+        f"#[[rule]]\n#name = {json.dumps(name)}\n#metric = {json.dumps(spec.name)}\n"
+        f"#{limit}  # 0 fails on any loss that is told from noise; beyond 0 so much may be lost\n"
+    )
 
 
 def _metric(report: Report, spec: MetricSpec) -> str:
@@ -95,19 +109,34 @@ def _metric(report: Report, spec: MetricSpec) -> str:
 
 
 def _classes(report: Report) -> str:
-    subjects = [(name, find(report, ClassValue(name, "accuracy"))) for name in class_names(report)]
-    known = [(_end(found, True), name, found) for name, found in subjects if isinstance(found, Quantity)]
-    if not known or len(known) < len(subjects):
-        return ""
-    end, name, found = min(known, key=lambda one: one[:2])
-    if not math.isfinite(end) or end <= 0:
-        return (
-            f"# No rule for every class: the samples of {_quoted(name)} are too few to tell its accuracy.\n"
-        )
-    lines = ['class = "*"  # each of them', 'column = "accuracy"']
+    found = _accuracies(report)
+    if isinstance(found, str):
+        return f"# No rule for every class: {_plain(found)}.\n"
+    end, name, worst = found
     return f"# The class that is worst off is {_quoted(name)}.\n" + _rule(
-        found, lines, "at_least", _outward(end, found.value, True), "no class worse than"
+        worst,
+        ['class = "*"  # each of them', 'column = "accuracy"'],
+        "at_least",
+        _outward(end, worst.value, True),
+        "no class worse than",
     )
+
+
+def _accuracies(report: Report) -> tuple[float, str, Quantity] | str:
+    """The least that any class's accuracy may be, that class, and its accuracy; or why this is not known."""
+    names = class_names(report)
+    if not names:
+        return "the data set has no labels"
+    known = []
+    for name in names:
+        found = find(report, ClassValue(name, "accuracy"))
+        if isinstance(found, Absent):
+            return found.reason
+        known.append((_end(found, True), name, found))
+    end, name, worst = min(known, key=lambda one: one[:2])
+    if not math.isfinite(end) or end <= 0:
+        return f"the samples of class {name} are too few to tell its accuracy"
+    return end, name, worst
 
 
 def _risk(report: Report) -> str:

@@ -40,6 +40,9 @@ SAMPLE_DIRECTIONS: Mapping[str, Direction] = {
 MEAN_OF = {"accuracy": "correct", "mean_q_score": "q_score", "mean_risk": "risk"}
 """Columns of the classes that are means of a column of the samples."""
 
+ERRORS_OF = {"nearest_center_error": "nearest_center_correct"}
+"""Metrics, and columns of the classes, that are the share of samples where a column is not 1."""
+
 LOWEST_WHERE_MISSING = frozenset({"q_score"})
 """Scores that rank a sample without a value lowest: without a Q-Score no discriminative feature is active."""
 
@@ -122,7 +125,7 @@ def _metric(report: Report, name: str) -> Quantity | Absent:
     spec, outcome = measured.spec, measured.outcome
     if isinstance(outcome, Skipped):
         return Absent(f"{name} was skipped: {outcome.reason}")
-    values = values_of(report, name)
+    values = _values(report, name, outcome.value)
     known = None if values is None else values[np.isfinite(values)]
     if known is not None and statistics.right_or_wrong(known):
         estimate = statistics.share(round(float(known.sum())), known.size)
@@ -206,15 +209,26 @@ def _columns_by_class(report: Report) -> str:
 
 def _class_values(report: Report, subject: ClassValue, value: float) -> Doubles | None:
     """Values of the class's samples whose mean is `value` (N,), NaN for all others; None where there are none."""
-    column = report.samples.columns.get(MEAN_OF.get(subject.column, ""))
-    values = floats(column) if column is not None else values_of(report, subject.column)
+    return _values(report, subject.column, value, labels_of(report) == subject.name)
+
+
+def _values(report: Report, name: str, value: float, among: Any = None) -> Doubles | None:
+    """Values by sample (N,) of a metric or of a column of the classes, of the samples `among` alone (NaN for others).
+
+    None where there are none, or where their mean is not `value`: a resample of them would say nothing about it.
+    """
+    columns = report.samples.columns
+    if MEAN_OF.get(name) in columns:
+        values: Doubles | None = floats(columns[MEAN_OF[name]])
+    else:
+        values = values_of(report, name)
+    if values is None and ERRORS_OF.get(name) in columns:
+        values = 1 - floats(columns[ERRORS_OF[name]])
     if values is None:
         return None
-    out = np.where(labels_of(report) == subject.name, values, np.nan)
+    out = values if among is None else np.where(among, values, np.nan)
     known = out[np.isfinite(out)]
-    if not known.size or not np.isclose(known.mean(), value, rtol=1e-6, atol=1e-9):
-        return None
-    return np.asarray(out)
+    return out if known.size and np.isclose(known.mean(), value, rtol=1e-6, atol=1e-9) else None
 
 
 # --------------------------------------------------------------------------------------------------- samples
