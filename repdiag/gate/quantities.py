@@ -121,10 +121,10 @@ def _metric(report: Report, name: str) -> Quantity | Absent:
     measured = report.measurement(name)
     if measured is None:
         _known_metric(name, report)
-        return Absent(f"{name} was not measured")
+        return Absent(f"the metric {name} was not measured")
     spec, outcome = measured.spec, measured.outcome
     if isinstance(outcome, Skipped):
-        return Absent(f"{name} was skipped: {outcome.reason}")
+        return Absent(f"the metric {name} was skipped: {outcome.reason}")
     values = _values(report, name, outcome.value)
     known = None if values is None else values[np.isfinite(values)]
     if known is not None and statistics.right_or_wrong(known):
@@ -189,7 +189,7 @@ def _class_column(report: Report, column: str) -> Doubles | Absent:
     measured = report.measurement(column)
     if measured is not None:
         if isinstance(measured.outcome, Skipped):
-            return Absent(f"{column} was skipped: {measured.outcome.reason}")
+            return Absent(f"the metric {column} was skipped: {measured.outcome.reason}")
         raise UsageError(f"The metric {column} has no values by class", do=_columns_by_class(report))
     if column in CLASS_DIRECTIONS:
         return Absent(f"the report has no {column} by class")
