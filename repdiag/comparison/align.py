@@ -110,10 +110,12 @@ class Aligned:
         return np.asarray(column[self.rows[run]])
 
 
-def align(runs: Sequence[Scored]) -> Aligned:
+def align(runs: Sequence[Scored], *, apart: bool = False) -> Aligned:
     """Find the samples that all `runs` have, sorted by id.
 
-    Raises UsageError where there is none, or where two reports give one sample different classes.
+    Raises UsageError where there is none, or where two reports give one sample different classes. `apart`: what was
+    scored on other samples may be compared as well. Then there are no common samples where they are fewer than half
+    of the largest set, and a report without any label does not contradict one that has them.
     """
     every = [np.asarray(run.report.samples.columns.get("id", np.array([], np.str_)), np.str_) for run in runs]
     common = np.unique(every[0])
@@ -121,6 +123,10 @@ def align(runs: Sequence[Scored]) -> Aligned:
     for ids in every[1:]:
         common = np.intersect1d(common, ids)
         union = np.union1d(union, ids)
+    if apart and (not common.size or 2 * common.size < max(ids.size for ids in every)):
+        none = np.array([], np.int64)
+        empty = np.array([], np.str_), np.array([], object)
+        return Aligned(*empty, (none,) * len(runs), int(union.size))
     if not common.size:
         raise UsageError(
             "The reports have no sample in common: nothing can be compared in pairs",
@@ -130,14 +136,17 @@ def align(runs: Sequence[Scored]) -> Aligned:
     for ids in every:
         order = np.argsort(ids, kind="stable")
         rows.append(order[np.searchsorted(ids[order], common)])
-    labels = labels_of(runs[0].report)[rows[0]]
-    for run, where in zip(runs[1:], rows[1:], strict=True):
-        others = labels_of(run.report)[where]
+    known = [labels_of(run.report)[where] for run, where in zip(runs, rows, strict=True)]
+    first = next((i for i, found in enumerate(known) if not apart or (found != None).any()), 0)  # noqa: E711
+    labels = known[first]
+    for run, others in zip(runs, known, strict=True):
+        if apart and not (others != None).any():  # noqa: E711 -- by element
+            continue
         differ = np.flatnonzero(labels != others)
         if differ.size:
             i = int(differ[0])
             raise UsageError(
-                f"{differ.size} samples have another class in {run.arm} than in {runs[0].arm}: "
+                f"{differ.size} samples have another class in {run.arm} than in {runs[first].arm}: "
                 f"{common[i]} is {labels[i] or 'unlabeled'} here and {others[i] or 'unlabeled'} there",
                 do="Score all encoders on the same data, with the same labels",
             )

@@ -220,6 +220,12 @@ def _cautions(runs: Sequence[Scored], left_out: int, n: int) -> list[str]:
             f"{left_out:,} samples are not in every report and are left out everywhere: the numbers are of the "
             f"{n:,} that all have."
         )
+    return said + unlike(runs)
+
+
+def unlike(runs: Sequence[Scored]) -> list[str]:
+    """What to beware of where encoders were not scored alike, or have different numbers of features."""
+    said = []
     first = _settings(runs[0].report)
     differ = sorted(
         {

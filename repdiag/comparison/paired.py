@@ -23,6 +23,11 @@ estimates; which parts are put in is ours. Satterthwaite's degrees of freedom fo
 seeds A is often far too small by chance, the sum then looks well known, and up to 13 % of the intervals miss (2 seeds;
 8 % with 3) where 5 % should. The margin here misses at most 5 % for any number of seeds and any mix of noise, and
 less in between, which costs power (tests/test_comparison_simulated.py; docs/explanation/did-it-help.md).
+
+Fixed encoders (`repdiag compare`): where the question is about two given files and not about how they were trained,
+there is no population of seeds. S = 1, d_i = delta + w_i, and the margin is t(N-1) times the root of Var w / N: it
+covers other images of the same kind, which is all that can change. It says nothing about what the same two recipes
+would give when they are run again; that is what seeds are for.
 """
 
 from __future__ import annotations

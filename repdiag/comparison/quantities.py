@@ -11,7 +11,7 @@ from repdiag.comparison import paired
 from repdiag.comparison.align import Aligned, values_of
 from repdiag.comparison.paired import Doubles
 from repdiag.comparison.types import Difference, Effect, Scored
-from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Skipped
+from repdiag.types import Direction, Interval, MetricResult, MetricSpec, Report, Skipped
 
 NO_CHANGE = "the same for every sample"
 
@@ -57,7 +57,9 @@ def pair_up(runs: Sequence[Scored], subject: str, against: str) -> Pair | None:
 class Quantities:
     """All that the differences are made from: every run's value and, where there are any, values by sample.
 
-    `draws` are `bootstrap` resamples of the common samples, the same for everything.
+    `drawn` bootstrap resamples of the common samples are the same for everything. `fixed`: the question is about
+    these very encoders. Then what was evaluated on other samples is compared too, as if independent; but not a metric
+    in `moving`, which moves with the number of samples, where that number differs.
     """
 
     runs: Sequence[Scored]
@@ -66,6 +68,8 @@ class Quantities:
     confidence: float
     bootstrap: int
     seed: int
+    fixed: bool = False
+    moving: frozenset[str] = frozenset()
     by_sample: Mapping[str, Mapping[int, Doubles]] = field(init=False)
     resampled: Mapping[tuple[str, int], Doubles] = field(init=False)
     drawn: int = field(init=False)
@@ -78,7 +82,11 @@ class Quantities:
                 if values is not None:
                     found.setdefault(spec.name, {})[i] = self.aligned.take(i, values)
         keys = [(name, i) for name, of_runs in found.items() for i in of_runs]
-        counts = paired.draws(len(self.aligned), self.bootstrap, self.seed)
+        if not len(self.aligned):
+            found, keys = {}, []
+            counts = np.zeros((self.bootstrap, 0), np.uint8)
+        else:
+            counts = paired.draws(len(self.aligned), self.bootstrap, self.seed)
         columns = np.zeros((len(counts), 0))
         if keys:
             columns = paired.replicates(np.stack([found[name][i] for name, i in keys]), counts)
@@ -94,7 +102,12 @@ class Quantities:
         of_runs = self.by_sample.get(spec.name, {})
         if all(i in of_runs for i in (*pair.subject, *pair.against)):
             return self._paired(spec, pair, primary)
-        if self.aligned.left_out:
+        sizes = {evaluated(self.runs[i].report) for i in (*pair.subject, *pair.against)}
+        if self.fixed and len(sizes) > 1 and spec.name in self.moving:
+            return Missing(
+                "it moves with the number of samples, and the encoders were scored on different numbers"
+            )
+        if self.aligned.left_out and not self.fixed:
             return Missing("the arms were evaluated on different samples, and it has no value by sample")
         return self._unpaired(spec, pair, primary)
 
@@ -213,6 +226,11 @@ class Quantities:
             effect=effect_of(spec.direction, told),
             primary=primary,
         )
+
+
+def evaluated(report: Report) -> int:
+    """How many samples a report is about."""
+    return int(report.dataset.get("evaluated") or len(report.samples))
 
 
 def effect_of(direction: Direction, interval: Interval | None) -> Effect:

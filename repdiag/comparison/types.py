@@ -19,6 +19,17 @@ class Effect(enum.Enum):
     HURT = "hurt"
 
 
+class Question(enum.Enum):
+    """What a comparison is about: whether a way of training helped, or which of some encoders is better.
+
+    METHOD: arms are ways to train (before, control, after) and have seeds; the answer is to hold for other seeds.
+    ENCODERS: arms are the very encoders that are asked about; the answer is about these files and has no seeds.
+    """
+
+    METHOD = "method"
+    ENCODERS = "encoders"
+
+
 @dataclass(frozen=True)
 class Scored:
     """One encoder as it was scored: its arm ("before", "control", "qscore", ...), the seed, and its report.
@@ -92,6 +103,7 @@ class Comparison:
     warnings: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     classes: Table = field(default_factory=lambda: Table({}))
+    question: Question = Question.METHOD
 
     def of(self, arm: str) -> tuple[Scored, ...]:
         """The scored encoders of one arm, by seed."""

@@ -104,3 +104,43 @@ def ended_early(runs: Sequence[Scored], arms: Sequence[str]) -> list[str]:
         )
         said.append(f"The trainings are not equally long (steps: {lengths}).")
     return said
+
+
+ENCODER_EFFECTS = {Effect.HELPED: "better", Effect.NO_EVIDENCE: "not told apart", Effect.HURT: "worse"}
+"""What effects are called where encoders are compared and no training is judged."""
+
+
+def side_by_side(
+    mains: Sequence[Difference], spec: MetricSpec | None, subject: str, missing: str, labeled: bool
+) -> tuple[Effect, str]:
+    """The effect of `subject` in the primary measure and why, with those of the others after it.
+
+    `mains` are the primary measure's differences, all against one encoder; where `subject` has none, `missing` says
+    why.
+    """
+    if spec is not None and Need.LABELS not in spec.needs:
+        return Effect.NO_EVIDENCE, f"No verdict: {spec.title} needs no labels, and {UNPROVABLE}."
+    main = next((d for d in mains if d.subject == subject), None)
+    if main is None:
+        why = (
+            f"the primary measure was not compared ({missing})"
+            if labeled
+            else f"the data have no labels, and {UNPROVABLE}"
+        )
+        return Effect.NO_EVIDENCE, f"No verdict: {why}."
+    level = "" if main.interval is None else f" ({100 * main.interval.level:g} % interval)"
+    said = [f"{subject} against {main.against}: {main.title} {change(main)}{level}, {_apart(main)}."]
+    if main.interval is None:
+        said.append("Nothing tells how far that may be off.")
+    elif not main.interval.low and not main.interval.high:
+        said.append("No sample is judged differently.")
+    others = [f"{d.subject} {change(d)}, {_apart(d)}" for d in mains if d is not main]
+    if others:
+        said.append(f"The others: {'; '.join(others)}.")
+    return main.effect, " ".join(said)
+
+
+def _apart(d: Difference) -> str:
+    if d.direction is Direction.NEITHER:
+        return effect_words(d)
+    return ENCODER_EFFECTS[d.effect]
