@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from repdiag.comparison.types import Comparison, Difference, Effect, Scored
-from repdiag.report.comparison_words import EFFECT_WORDS, effect_word
+from repdiag.comparison.types import Comparison, Difference, Effect, Question, Scored
+from repdiag.report.comparison_words import effect_word
 from repdiag.report.grids import text
 from repdiag.types import MetricResult, MetricSpec, Skipped
 
 MARKS = 8  # how many arms the style sheet tells apart; further ones begin anew
+MAX_MAIN = 8  # encoders that every table of the page has side by side
+MAX_LANES = 5  # differences of one metric that are drawn
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,14 @@ class Arm:
     """One arm: its runs in the order of seeds, and what it is in the question asked.
 
     `role` is "before", "against" (usually the control), "subject" or "" for any other. `mark` is the number of its
-    color, dash and shape.
+    color, dash and shape. `fixed`: an encoder that is compared as it is, nothing that was trained.
     """
 
     name: str
     role: str
     mark: int
     runs: tuple[Scored, ...]
+    fixed: bool = False
 
     @property
     def shown(self) -> str:
@@ -38,7 +41,7 @@ class Arm:
     @property
     def title(self) -> str:
         """Its name, and "after" beside that of the subject."""
-        return f"after ({self.shown})" if self.role == "subject" else self.shown
+        return f"after ({self.shown})" if self.role == "subject" and not self.fixed else self.shown
 
     @property
     def stopped(self) -> tuple[str, ...]:
@@ -63,15 +66,21 @@ class Reading:
 
     comparison: Comparison
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the arms are encoders as they are: no seeds, no "before" and "after"."""
+        return self.comparison.question is Question.ENCODERS
+
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """All arms: the untouched encoder, what the subject is held against, the subject, then the others.
 
-        The first arm of the comparison is "before" unless it takes one of the other two parts.
+        The first arm of the comparison is "before" unless it takes one of the other two parts; of encoders as they
+        are none is.
         """
         names = list(dict.fromkeys(one.arm for one in self.comparison.arms))
         roles = {self.comparison.against: "against", self.comparison.subject: "subject"}
-        if names and names[0] not in roles:
+        if names and names[0] not in roles and not self.fixed:
             roles = {names[0]: "before", **roles}
         ordered = [name for name in roles if name in names] + [name for name in names if name not in roles]
         marks = {"before": 0, "against": 1, "subject": 2}
@@ -82,19 +91,22 @@ class Reading:
                 roles.get(name, ""),
                 marks[roles[name]] if name in roles else next(free) % MARKS,
                 self.comparison.of(name),
+                self.fixed,
             )
             for name in ordered
         )
 
     @cached_property
     def main(self) -> tuple[Arm, ...]:
-        """Before, control and after, as far as they are there."""
+        """Before, control and after, as far as they are there; of encoders the first `MAX_MAIN`."""
+        if self.fixed:
+            return self.arms[:MAX_MAIN]
         return tuple(arm for arm in self.arms if arm.role)
 
     @cached_property
     def others(self) -> tuple[Arm, ...]:
         """The ablations: arms with no part in the question."""
-        return tuple(arm for arm in self.arms if not arm.role)
+        return () if self.fixed else tuple(arm for arm in self.arms if not arm.role)
 
     @cached_property
     def stopped(self) -> tuple[Arm, ...]:
@@ -138,9 +150,17 @@ class Reading:
         return None if against is None else self._differences.get((metric, subject, against))
 
     def pairs(self, metric: str) -> list[Difference]:
-        """Subject against control, subject against before, control against before: those that were made."""
+        """Subject against control, subject against before, control against before: those that were made.
+
+        Of encoders as they are: the subject, then the others, against the one that all are held against.
+        """
         subject, against = self.comparison.subject, self.comparison.against
-        asked = ((subject, against), (subject, self.before), (against, self.before))
+        asked: tuple[tuple[str, str | None], ...]
+        if self.fixed:
+            others = (arm.name for arm in self.arms if not arm.role)
+            asked = ((subject, against), *((name, against) for name in others))[:MAX_LANES]
+        else:
+            asked = ((subject, against), (subject, self.before), (against, self.before))
         found = (self.difference(metric, *pair) for pair in dict.fromkeys(asked))
         return [one for one in found if one is not None]
 
@@ -164,9 +184,19 @@ class Reading:
 
         def rank(metric: str) -> int:
             found = self.difference(metric, subject, against)
-            word = EFFECT_WORDS[Effect.NO_EVIDENCE] if found is None else effect_word(found)
-            ranks = {"helped": 2, "hurt": 2, "moved": 3}
-            return 0 if metric == self.primary else 1 if self.headline(metric) else ranks.get(word, 4)
+            told = found is not None and found.effect is not Effect.NO_EVIDENCE
+            moved = found is not None and effect_word(found, self.fixed) == "moved"
+            return (
+                0
+                if metric == self.primary
+                else 1
+                if self.headline(metric)
+                else 2
+                if told
+                else 3
+                if moved
+                else 4
+            )
 
         return tuple(sorted((name for name in self.metrics if rank(name) < 4), key=rank))
 

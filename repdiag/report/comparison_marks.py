@@ -90,7 +90,9 @@ def forest(differences: Sequence[Difference], reading: Reading) -> Markup:
                     )
                 )
             parts.append(dot(mark, _at(d.delta, limits), y, class_, 3.5))
-    words = "; ".join(f"{d.subject} against {d.against}: {said(d)}, {effect_word(d)}" for d in differences)
+    words = "; ".join(
+        f"{d.subject} against {d.against}: {said(d)}, {effect_word(d, reading.fixed)}" for d in differences
+    )
     shown = 100 * most if main.unit == "share" else most
     right = f"+{shown:g} {points(main.unit)}"
     parts += [
@@ -167,11 +169,11 @@ def arms_forest(metric: str, reading: Reading) -> list[tuple[Arm, str, Differenc
     for arm, d in found:
         unit = reading.specs[metric].unit if metric in reading.specs else ("" if d is None else d.unit)
         value = quantity(reading.value(arm, metric), unit)
-        rows.append((arm, value, d, Markup("") if d is None else _lane(d, most)))
+        rows.append((arm, value, d, Markup("") if d is None else _lane(d, most, reading.fixed)))
     return rows
 
 
-def _lane(d: Difference, most: float) -> Markup:
+def _lane(d: Difference, most: float, fixed: bool = False) -> Markup:
     """One difference on a given scale."""
     limits, (low, high) = (-most, most), _ends(d)
     class_ = f"effect {EFFECT_CLASSES[d.effect]}"
@@ -188,7 +190,7 @@ def _lane(d: Difference, most: float) -> Markup:
     parts.append(dot(2, _at(d.delta, limits), 9, class_, 4.5))
     return tag(
         "svg",
-        tag("title", f"{said(d)}, {effect_word(d)}"),
+        tag("title", f"{said(d)}, {effect_word(d, fixed)}"),
         *parts,
         class_="strip",
         role="img",

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from repdiag.comparison.types import Difference, Effect
+from repdiag.comparison.words import ENCODER_EFFECTS
 from repdiag.report import comparison_marks as marks
 from repdiag.report.columns import Column
 from repdiag.report.comparison_arms import Arm, Reading
@@ -70,7 +71,7 @@ class Change:
     kind: str
 
 
-def change(d: Difference) -> Change:
+def change(d: Difference, fixed: bool = False) -> Change:
     """The view of one difference."""
     return Change(
         text(d.subject),
@@ -80,7 +81,7 @@ def change(d: Difference) -> Change:
         points(d.unit),
         interval_words(d),
         method_words(d.interval),
-        effect_word(d),
+        effect_word(d, fixed),
         EFFECT_CLASSES[d.effect],
     )
 
@@ -88,12 +89,18 @@ def change(d: Difference) -> Change:
 def answer(reading: Reading) -> Answer:
     """The verdict; cards and changes only where a primary measure decides."""
     comparison = reading.comparison
-    subject = text(comparison.subject)
+    subject, against = text(comparison.subject), text(comparison.against)
     sentence = {
         Effect.HELPED: f"{subject} helped.",
         Effect.NO_EVIDENCE: f"No evidence that {subject} helped.",
         Effect.HURT: f"{subject} hurt.",
     }[comparison.effect]
+    if reading.fixed:
+        sentence = {
+            Effect.HELPED: f"{subject} is better than {against}.",
+            Effect.NO_EVIDENCE: f"{subject} and {against} are not told apart.",
+            Effect.HURT: f"{subject} is worse than {against}.",
+        }[comparison.effect]
     metric = reading.primary
     cards: tuple[Card, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -105,10 +112,10 @@ def answer(reading: Reading) -> Answer:
             marks.number_limits([one for _, results in found for one in results]) if found else (0.0, 1.0)
         )
         cards = tuple(_card(reading, arm, results, metric, limits) for arm, results in found)
-        changes = tuple(change(d) for d in reading.pairs(metric))
+        changes = tuple(change(d, reading.fixed) for d in reading.pairs(metric))
         title = next(d.title for d in comparison.differences if d.metric == metric)
     return Answer(
-        EFFECT_WORDS[comparison.effect],
+        (ENCODER_EFFECTS if reading.fixed else EFFECT_WORDS)[comparison.effect],
         EFFECT_CLASSES[comparison.effect],
         sentence,
         text(comparison.reason),
@@ -176,7 +183,7 @@ def _line(reading: Reading, metric: str, d: Difference) -> Line:
         ARROWS[d.direction],
         WORDS[d.direction],
         d.primary,
-        change(d),
+        change(d, reading.fixed),
         marks.forest(reading.pairs(metric), reading),
         tuple(cell_of(reading.value(arm, metric), d.unit) for arm in reading.main),
         marks.seed_dots(runs, d.unit),
@@ -207,7 +214,7 @@ def families(reading: Reading, every: Sequence[Line]) -> list[Family]:
     for name, group in groupby(ranked, key=lambda line: line.family):
         members = list(group)
         differences = [d for line in members if (d := reading.difference(line.metric, *pair)) is not None]
-        counts = effect_counts(differences)
+        counts = effect_counts(differences, reading.fixed)
         shown = tuple(line for line in members if line.metric in telling)
         made.append(
             Family(name, counts, shown, tuple(line for line in members if line.metric not in telling))
@@ -229,12 +236,12 @@ class Ablation:
 
 def ablation(reading: Reading) -> Ablation | None:
     """Every arm against the same control, where there are more than the three."""
-    if not reading.others or not reading.telling:
+    if not (reading.others or (reading.fixed and len(reading.arms) > 2)) or not reading.telling:
         return None
     metric = reading.primary or reading.telling[0]
     first = next(d for d in reading.comparison.differences if d.metric == metric)
     rows = tuple(
-        (arm, value, None if d is None else change(d), drawn)
+        (arm, value, None if d is None else change(d, reading.fixed), drawn)
         for arm, value, d, drawn in marks.arms_forest(metric, reading)
     )
     chosen = reading.telling[:MAX_ABLATED]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from repdiag.comparison.types import Difference, Effect
+from repdiag.comparison.words import ENCODER_EFFECTS
 from repdiag.report.numbers import number, quantity
 from repdiag.types import Direction, Interval, MetricResult
 
@@ -13,20 +14,23 @@ EFFECT_WORDS = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "no evidence", Effe
 EFFECT_CLASSES = {Effect.HELPED: "helped", Effect.NO_EVIDENCE: "unclear", Effect.HURT: "hurt"}
 
 
-def effect_word(d: Difference) -> str:
-    """What a difference says; "moved" where several seeds make it clear and no way is better."""
-    clear = d.interval is not None and d.interval.low * d.interval.high > 0 and len(d.by_seed) > 1
+def effect_word(d: Difference, fixed: bool = False) -> str:
+    """What a difference says; "moved" where several seeds make it clear and no way is better.
+
+    `fixed`: of two given encoders, which have no seeds and are better or worse.
+    """
+    clear = d.interval is not None and d.interval.low * d.interval.high > 0 and (fixed or len(d.by_seed) > 1)
     if clear and d.direction is Direction.NEITHER:
         return "moved"
-    return EFFECT_WORDS[d.effect]
+    return (ENCODER_EFFECTS if fixed else EFFECT_WORDS)[d.effect]
 
 
-def effect_counts(differences: Iterable[Difference]) -> str:
+def effect_counts(differences: Iterable[Difference], fixed: bool = False) -> str:
     """How many say what: "2 helped, 1 hurt, 9 no evidence"; what none says is left out."""
-    found = [effect_word(d) for d in differences]
-    return ", ".join(
-        f"{found.count(word)} {word}" for word in ("helped", "hurt", "moved", "no evidence") if word in found
-    )
+    found = [effect_word(d, fixed) for d in differences]
+    words = ENCODER_EFFECTS if fixed else EFFECT_WORDS
+    order = (words[Effect.HELPED], words[Effect.HURT], "moved", words[Effect.NO_EVIDENCE])
+    return ", ".join(f"{found.count(word)} {word}" for word in order if word in found)
 
 
 def points(unit: str) -> str:
