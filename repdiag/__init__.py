@@ -8,6 +8,7 @@ no pandas; the names below load what they need when they are first used.
 from __future__ import annotations
 
 import importlib
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'repdiag' has no attribute '{name}'")
+    drawn = random.getstate()
     value = getattr(importlib.import_module(f"repdiag.{_HOME[name]}"), name)
+    random.setstate(drawn)  # libraries draw while they are imported (rich does), and the user's own numbers go on
     globals()[name] = value
     return value
 
