@@ -49,6 +49,7 @@ def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | 
             provenance=comparison_done.provenance(reading),
             files=_files(comparison, tables or {}),
             words=grids.text,
+            tail="",
         )
     )
     return clean(rendered)
