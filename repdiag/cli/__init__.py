@@ -43,7 +43,7 @@ def options(
 
 
 def _register() -> None:
-    from repdiag.cli import baseline, export, finetune, gate, inspect, metrics, score
+    from repdiag.cli import audit, baseline, compare, export, finetune, gate, inspect, metrics, score
 
     commands = {
         "score": score,
@@ -51,6 +51,8 @@ def _register() -> None:
         "export": export,
         "finetune": finetune,
         "gate": gate,
+        "compare": compare,
+        "audit": audit,
         "metrics": metrics,
     }
     for name, module in commands.items():

@@ -112,9 +112,11 @@ def _rest(reading: Reading, writer: _Writer) -> None:
         writer.line(f"- not compared: {', '.join(titles[:MAX_NAMED])}{more} ({reason})", "dim", further=2)
 
 
-def _table(heads: Sequence[str], last: str, rows: Sequence[_Row], writer: _Writer) -> None:
+def _table(
+    heads: Sequence[str], last: str, rows: Sequence[_Row], writer: _Writer, fixed: bool = False
+) -> None:
     """Rows of a title, numbers, a difference and its effect; the difference goes below where a line is too short."""
-    differences = [_difference(d) for *_, d in rows]
+    differences = [_difference(d, fixed) for *_, d in rows]
     heads = [_cut(head, 12, writer) for head in heads]
     widths = [max(cell_len(head), *(len(row[1][i]) for row in rows)) for i, head in enumerate(heads)]
     last = _cut(last, 24, writer)
@@ -145,13 +147,13 @@ def _table(heads: Sequence[str], last: str, rows: Sequence[_Row], writer: _Write
         _print(line, writer)
 
 
-def _difference(d: Difference | None) -> tuple[str, str]:
+def _difference(d: Difference | None, fixed: bool = False) -> tuple[str, str]:
     """The difference and its interval as text, and its effect as a word ("" where nothing is proved)."""
     if d is None:
         return "", ""
     text = " ".join(part for part in (delta_text(d), interval_words(d)) if part)
-    word = effect_word(d)
-    return text, "" if word == EFFECT_WORDS[Effect.NO_EVIDENCE] else word
+    word = effect_word(d, fixed)
+    return text, "" if d.effect is Effect.NO_EVIDENCE and word != "moved" else word
 
 
 def _cut(text: str, width: int, writer: _Writer) -> str:

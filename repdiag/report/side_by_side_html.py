@@ -1,0 +1,112 @@
+"""Encoders side by side as one HTML file that opens anywhere, offline, and runs nothing but its own script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from repdiag.comparison.side_by_side import SideBySide
+from repdiag.report import comparison_changes, comparison_views, grids, side_by_side_views, trajectory_curves
+from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
+from repdiag.report.comparison_curves import q_scores
+from repdiag.report.html import _asset, _environment, content_policy
+from repdiag.report.side_by_side_tables import DESCRIPTIONS
+from repdiag.report.side_by_side_words import best_words, crowding_counts, fall_words, names_of
+from repdiag.report.tables import TableFile
+from repdiag.report.text import clean
+
+
+def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None = None) -> str:
+    """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
+    whole = made.comparison
+    reading = Reading(whole)
+    styles = Markup("{}\n{}").format(_asset("report.css"), _asset("comparison.css"))
+    script = _asset("comparison.js")
+    lines = comparison_views.lines(reading)
+    rendered = (
+        _environment()
+        .get_template("side_by_side.html.j2")
+        .render(
+            comparison=whole,
+            title=_title(made),
+            policy=content_policy(styles, (script,)),
+            styles=styles,
+            scripts=(script,),
+            counts=_counts(made),
+            reading=reading,
+            answer=comparison_views.answer(reading),
+            warnings=[grids.text(w) for w in whole.warnings[: grids.MAX_ROWS]],
+            lines=lines,
+            families=comparison_views.families(reading, lines),
+            multiplicity=multiplicity(reading),
+            skipped=skipped_reasons(reading),
+            ablation=comparison_views.ablation(reading),
+            run=_run(made),
+            crowding=side_by_side_views.crowding(made),
+            crowding_counts=[grids.text(line) for line in crowding_counts(made)],
+            crowding_notes=[grids.text(note) for note in made.crowding_notes],
+            likeness=side_by_side_views.likeness(made),
+            made=made,
+            curves=[],
+            q_scores=q_scores(reading),
+            details=[_detail(made, one) for one in side_by_side_views.details(made)],
+            encoders=side_by_side_views.encoders(made),
+            provenance=side_by_side_views.provenance(made),
+            files=_files(tables or {}),
+            words=grids.text,
+        )
+    )
+    return clean(rendered)
+
+
+def _title(made: SideBySide) -> str:
+    whole = made.comparison
+    others = ", ".join(one.subject for one in made.details[:3]) + (" ..." if len(made.details) > 3 else "")
+    data = whole.arms[0].report.dataset.get("name", "data")
+    return f"{grids.text(others)} against {grids.text(whole.against)} on {grids.text(data)}"
+
+
+def _counts(made: SideBySide) -> list[tuple[int, str]]:
+    counts = [(len(made.comparison.arms), "encoders"), (len(made.samples), "images that all were scored on")]
+    return counts + ([(len(made.classes), "classes")] if len(made.classes) else [])
+
+
+def _detail(made: SideBySide, one: Any) -> dict[str, Any]:
+    """The parts of the page that are about two encoders; `tail` tells their places on the page apart."""
+    reading = Reading(one)
+    place = made.details.index(one)
+    return {
+        "reading": reading,
+        "comparison": one,
+        "classes": comparison_changes.classes(reading),
+        "changed": comparison_changes.changed(reading),
+        "pairs": side_by_side_views.pairs(made, one.subject),
+        "tail": f"-{place + 1}" if len(made.details) > 1 else "",
+    }
+
+
+def _run(made: SideBySide) -> dict[str, Any] | None:
+    course = made.trajectory
+    if course is None:
+        return None
+    fallen = {fall.difference.metric for fall in course.falls}
+    return {
+        "numbered": course.numbered,
+        "best": [grids.text(best_words(best, course)) for best in course.best],
+        "falls": [grids.text(fall_words(fall)) for fall in course.falls],
+        "stayed": names_of(course.followed, fallen, Reading(made.comparison)),
+        "figures": trajectory_curves.figures(made),
+        "table": trajectory_curves.table(made),
+        "ranks": trajectory_curves.ranks(made),
+    }
+
+
+def _files(tables: Mapping[str, TableFile]) -> list[tuple[str, str, str, int | None]]:
+    """Name, address, contents and rows of each file that was written."""
+    return [
+        (name, f"./{name}", words, tables[name].rows if name in tables else None)
+        for name, words in DESCRIPTIONS.items()
+        if name in tables or name == "compare.json"
+    ]
