@@ -13,7 +13,10 @@ from repdiag.audits.types import Group, Reviewed
 
 
 def by_pair(reviewed: Sequence[Reviewed], samples: Samples, calibrated: bool) -> tuple[Group, ...]:
-    """One group per label and prediction, the one with the largest sum of risks first; none without both."""
+    """One group per label and prediction: confusions first, then what has no label, then what is as labeled.
+
+    Within each, the largest sum of risks first; no group where neither label nor prediction is known.
+    """
     if all(one.label is None and one.prediction is None for one in reviewed):
         return ()
     whole = Counter(
@@ -35,7 +38,9 @@ def by_pair(reviewed: Sequence[Reviewed], samples: Samples, calibrated: bool) ->
                 first.prediction,
             )
         )
-    return _ordered(groups)
+    return tuple(
+        sorted(_ordered(groups), key=lambda g: 1 if g.label is None else 2 * (g.label == g.prediction))
+    )
 
 
 def by_cluster(

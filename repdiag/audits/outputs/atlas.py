@@ -22,8 +22,8 @@ def write_atlas(audit: Audit, path: Path, vectors: Vectors | None = None, device
     """Write one row per sample of the report, in its order, to `path`; returns the columns.
 
     id, path, label, prediction, correct, confidence, risk, q_score, cluster, review_rank (empty for those that are not
-    on the list), duplicate_group, label_error; x and y of the report's map where it has one (a map is for looking); and,
-    with `vectors`, neighbors: {ids, distances} of the 10 nearest other samples, ids being row numbers from 0 and
+    on the list), duplicate_group, label_error; x and y of the report's map where it has one (for looking only); with
+    `vectors`, neighbors: {ids, distances} of the 10 nearest other samples, ids being row numbers from 0 and
     distances 1 - cosine. Raises OutputError.
     """
     import pyarrow as pa

@@ -1,0 +1,70 @@
+"""An audit in the terminal: what the list is worth, its largest groups, what is set apart. No color is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from repdiag.audits.outputs import words
+from repdiag.audits.types import Audit, Group, Reviewed
+from repdiag.report.numbers import number
+from repdiag.report.terminal import _column, _Writer
+
+MAX_GROUPS = 6
+MAX_SAMPLES = 5
+_NUMBERS = (10, 8, 8, 11)  # widths of the columns behind the name
+_HEADS = ("to review", "in all", "wrong", "mean risk")
+
+
+def terminal(audit: Audit, console: Console, files: Sequence[Path] = ()) -> None:
+    """Print `audit` on `console`; `files` are listed at the end."""
+    writer = _Writer(console)
+    writer.line(words.worth(audit), "bold")
+    for warning in audit.warnings:
+        writer.line(warning, "yellow")
+    _samples(audit.reviewed, writer)
+    _groups("Label and prediction", audit.pairs, writer)
+    _groups("k-means cluster", audit.clusters, writer)
+    writer.blank()
+    writer.beside("duplicates", "bold", writer.styled((words.copies(audit), "")), 15)
+    writer.beside("label errors", "bold", writer.styled((words.suspects(audit), "")), 15)
+    if files:
+        writer.blank()
+        writer.line("Written", "bold")
+        for path in files:
+            writer.line(str(path), indent=2, further=2)
+
+
+def _samples(reviewed: Sequence[Reviewed], writer: _Writer) -> None:
+    """The first of the list, with why."""
+    writer.blank()
+    writer.line("Riskiest", "bold")
+    for one in reviewed[:MAX_SAMPLES]:
+        said = writer.styled((one.id, "bold"), (f": {one.action.value}; " + "; ".join(one.reasons), ""))
+        writer.beside(number(one.risk), "", said, 9, indent=2)
+    if len(reviewed) > MAX_SAMPLES:
+        writer.line(f"and {len(reviewed) - MAX_SAMPLES:,} more in review.csv", "dim", indent=2)
+
+
+def _groups(title: str, groups: Sequence[Group], writer: _Writer) -> None:
+    """The groups with the most risk in all."""
+    if not groups:
+        return
+    width = writer.width - sum(_NUMBERS) - 2
+    encoding = writer.console.encoding
+    writer.blank()
+    heads = "".join(f"{head:>{space}}" for head, space in zip(_HEADS, _NUMBERS, strict=True))
+    writer.console.print(
+        Text(_column(title, width + 2, encoding), "bold").append(heads, "dim not bold"), no_wrap=True
+    )
+    for group in groups[:MAX_GROUPS]:
+        name = group.name + (f", mostly {group.majority}" if group.majority else "")
+        wrong = "-" if group.wrong is None else f"{group.wrong:,}"
+        values = (f"{group.samples:,}", f"{group.evaluated:,}", wrong, number(group.mean_risk))
+        numbers = "".join(f"{value:>{space}}" for value, space in zip(values, _NUMBERS, strict=True))
+        writer.console.print(Text("  " + _column(writer.safe(name), width, encoding) + numbers), no_wrap=True)
+    if len(groups) > MAX_GROUPS:
+        writer.line(f"and {len(groups) - MAX_GROUPS:,} more in audit.html", "dim", indent=2)
