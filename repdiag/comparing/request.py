@@ -102,20 +102,30 @@ def kind_of(argument: str) -> Kind:
 def default_names(arguments: Sequence[str]) -> tuple[str, ...]:
     """The last part of each path (of a report.json its folder's), with as many folders before it as tell all apart.
 
-    What cannot be told apart, the same path twice, is numbered.
+    What all names begin with, up to a separator, is left out: run-10 and run-20 are 10 and 20. What cannot be told
+    apart, the same path twice, is numbered.
     """
     parts = [_parts(argument) for argument in arguments]
     names: list[str] = []
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
         if len(set(names)) == len(names):
-            return tuple(names)
+            return _without_common_start(names)
     seen: Counter[str] = Counter()
     out = []
     for name in names:
         seen[name] += 1
         out.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return tuple(out)
+
+
+def _without_common_start(names: Sequence[str]) -> tuple[str, ...]:
+    first, last = min(names), max(names)
+    start = first[
+        : next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    ]
+    cut = max(start.rfind(sign) for sign in "-_./") + 1
+    return tuple(name[cut:] for name in names) if all(name[cut:] for name in names) else tuple(names)
 
 
 def _parts(argument: str) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from repdiag.comparison.encoders import compare_encoders
 from repdiag.comparison.quantities import evaluated
 from repdiag.comparison.side_by_side import SideBySide
 from repdiag.comparison.trajectory import epochs_of
-from repdiag.comparison.types import Scored
 from repdiag.diagnosis import choose_metrics
 from repdiag.errors import UsageError
 from repdiag.files import output_errors

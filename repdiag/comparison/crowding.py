@@ -38,14 +38,13 @@ def crowding(
         if d.metric in kept and d.direction is not Direction.NEITHER and d.against == against:
             results = [by_name[name].report.value(d.metric) for name in (d.subject, d.against)]
             found.append(_row(d, results[0], results[1], confidence))
-    for d in differences:
-        if d.metric == PROBE and d.against == against and abs(d.delta) > NEAR:
-            better, worse = (d.subject, against) if d.delta > 0 else (against, d.subject)
-            notes.append(
-                f"{better} has the better linear probe, by {100 * abs(d.delta):.1f} points over {worse}, and a better "
-                "encoder is usually less crowded, however it was trained. What the training itself does to crowding "
-                "shows where probes are about equal."
-            )
+    apart = [d for d in differences if d.metric == PROBE and d.against == against and abs(d.delta) > NEAR]
+    if apart:
+        probes = ", ".join(f"{d.subject} {100 * d.delta:+.1f} points" for d in apart)
+        notes.append(
+            f"Their linear probes differ (against {against}: {probes}), and a better encoder is usually less crowded, "
+            "however it was trained. What the training itself does to crowding shows where probes are about equal."
+        )
     if not found:
         notes.append("No measure of crowding was taken of both encoders: they need labels.")
     return tuple(found), tuple(notes)

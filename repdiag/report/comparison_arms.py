@@ -100,7 +100,9 @@ class Reading:
     def main(self) -> tuple[Arm, ...]:
         """Before, control and after, as far as they are there; of encoders the first `MAX_MAIN`."""
         if self.fixed:
-            return self.arms[:MAX_MAIN]
+            given = [run.arm for run in self.comparison.arms]
+            kept = {arm.name for arm in self.arms[:MAX_MAIN]}  # with both that the question is about
+            return tuple(sorted((a for a in self.arms if a.name in kept), key=lambda a: given.index(a.name)))
         return tuple(arm for arm in self.arms if arm.role)
 
     @cached_property

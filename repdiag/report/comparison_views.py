@@ -245,7 +245,7 @@ def ablation(reading: Reading) -> Ablation | None:
         for arm, value, d, drawn in marks.arms_forest(metric, reading)
     )
     chosen = reading.telling[:MAX_ABLATED]
-    heads = [Column("Arm")]
+    heads = [Column("Encoder" if reading.fixed else "Arm")]
     cells: list[list[Cell]] = [[Cell(arm.title, "", False)] for arm in reading.arms]
     classes: list[list[str]] = [[""] for _ in reading.arms]
     for name in chosen:

@@ -16,6 +16,7 @@ from repdiag.report.comparison_words import effect_counts
 from repdiag.report.numbers import WORDS, quantity
 from repdiag.report.side_by_side_json import changed_counts
 from repdiag.report.side_by_side_tables import side_by_side_tables
+from repdiag.report.side_by_side_views import details as chosen
 from repdiag.report.side_by_side_words import (
     best_words,
     crowding_counts,
@@ -25,6 +26,7 @@ from repdiag.report.side_by_side_words import (
     turned_words,
 )
 from repdiag.report.terminal import MAX_NAMED, MAX_WARNINGS, _Writer
+from repdiag.report.text import shortened
 from repdiag.types import Direction
 
 MAX_ROWS, MAX_SHOWN, MAX_CLASSES = 10, 3, 3
@@ -35,11 +37,12 @@ def terminal(made: SideBySide, console: Console, out: Path | None = None) -> Non
     writer, whole = _Writer(console), made.comparison
     word = ENCODER_EFFECTS[whole.effect].upper()
     writer.beside(word, STYLES[whole.effect], writer.styled((whole.reason, "")), len(word) + 2)
-    for one in made.details[:MAX_SHOWN]:
+    shown = chosen(made)[:MAX_SHOWN]
+    for one in shown:
         _numbers(one, writer)
-    if len(made.details) > MAX_SHOWN:
+    if len(made.details) > len(shown):
         writer.blank()
-        left = ", ".join(one.subject for one in made.details[MAX_SHOWN:])
+        left = ", ".join(one.subject for one in made.details if one not in shown)
         writer.line(f"Not shown here: {left}; compare.html and differences.csv have all", "dim")
     _trajectory(made, writer)
     _crowding(made, writer)
@@ -74,7 +77,10 @@ def _numbers(one: Comparison, writer: _Writer) -> None:
     if not rows:
         return
     writer.blank()
-    _table((one.against, one.subject), "difference", rows, writer, fixed=True)
+    writer.line(f"{one.subject} against {one.against}", "bold")
+    _table(
+        [shortened(name, 12) for name in (one.against, one.subject)], "difference", rows, writer, fixed=True
+    )
     used = {d.direction for *_, d in rows if d is not None}
     legend = ", ".join(f"{writer.arrows[way]} {WORDS[way]}" for way in Direction if way in used)
     level = next((f"{100 * d.interval.level:g}% intervals; " for *_, d in rows if d and d.interval), "")

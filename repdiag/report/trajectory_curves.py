@@ -19,18 +19,19 @@ from repdiag.report.svg import Axes, tag
 MAX_FIGURES = 60
 
 
-def figures(made: SideBySide) -> list[Figure]:
-    """One drawing per metric that at least two checkpoints have: those that were followed first, then the headline."""
+def figures(made: SideBySide) -> tuple[list[Figure], list[Figure]]:
+    """One drawing per metric of at least two checkpoints: those that are followed and the headline; the rest."""
     course = made.trajectory
     if course is None:
-        return []
+        return [], []
     reading = Reading(made.comparison)
     order = {name: (0, i) for i, name in enumerate(course.followed)}
     names = sorted(
         reading.specs, key=lambda n: order.get(n, (1 if reading.headline(n) else 2, 0))
     )  # stable: else the order of the reports
-    drawn = [figure for name in names if (figure := _figure(made, reading, name)) is not None]
-    return drawn[:MAX_FIGURES]
+    drawn = [(name, figure) for name in names if (figure := _figure(made, reading, name)) is not None]
+    first = [figure for name, figure in drawn if name in order or reading.headline(name)]
+    return first, [f for name, f in drawn if f not in first][: max(0, MAX_FIGURES - len(first))]
 
 
 def _figure(made: SideBySide, reading: Reading, metric: str) -> Figure | None:
@@ -128,7 +129,8 @@ def ranks(made: SideBySide) -> Grid | None:
     ]
     rows = []
     for i in range(len(made.trajectory.ranks)):
-        cells = [cell_of(float(columns[name][i])) for name in (*metrics, "mean_rank")]
+        values = (float(columns[name][i]) for name in (*metrics, "mean_rank"))
+        cells = [Cell(f"{value:.3g}", str(value), True) for value in values]
         epoch = Cell(f"{columns['epoch'][i]:g}", str(float(columns["epoch"][i])), True)
         rows.append((Cell(text(columns["encoder"][i]), "", False), epoch, *cells))
     return Grid(tuple(heads), tuple(rows), len(rows))
