@@ -253,4 +253,4 @@ def group_rows(groups: Sequence[Group]) -> list[tuple[int, Group, tuple[Cell, ..
     ]
 
 
-GROUP_HEADS = ("To review", "In all", "Misclassified", "Mean risk", "Errors expected")
+GROUP_HEADS = ("Review", "In all", "Wrong", "Mean risk", "Expected")
