@@ -171,7 +171,8 @@ class Quantities:
         if s > 1:
             covers = f"paired t over {s} seeds"
         if None not in own:
-            covers += (" and " if covers else "") + "each arm's own interval as if independent"
+            whose = "both reports' own intervals" if self.fixed else "each arm's own interval"
+            covers += (" and " if covers else "") + f"{whose} as if independent"
         elif covers:
             covers += "; the images' noise is not covered"
         if covers:

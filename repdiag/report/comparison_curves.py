@@ -181,7 +181,8 @@ def q_scores(reading: Reading) -> Figure | None:
     for arm, share in shares:
         steps = [(edges[i + j], float(share[i])) for i in range(bins) for j in (0, 1)]
         parts.append(axes.path([(edges[0], 0.0), *steps, (edges[-1], 0.0)], f"arm-{arm.mark} curve steps"))
-    caption = "Each line adds up to 100%; an arm's seeds are taken together. The score counts what each encoder's own"
+    together = "" if reading.fixed else "; an arm's seeds are taken together"
+    caption = f"Each line adds up to 100%{together}. The score counts what each encoder's own"
     caption += " discriminative features do, so a shift to the right is no proof by itself."
     if missing:
         caption += f" {missing:,} images have no Q-Score and are in no line."
@@ -191,4 +192,10 @@ def q_scores(reading: Reading) -> Figure | None:
         (f"curve arm-{arm.mark}", f"{arm.title}: mean {number(float(s.mean()))} of {s.size:,} scores")
         for arm, s, _ in found
     )
-    return Figure("q-scores", "Q-Score", axes.figure("Q-Scores of the arms", *parts), caption, means)
+    return Figure(
+        "q-scores",
+        "Q-Score",
+        axes.figure(f"Q-Scores of the {'encoders' if reading.fixed else 'arms'}", *parts),
+        caption,
+        means,
+    )
