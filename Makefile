@@ -3,13 +3,14 @@
 # make check  lint, types, import contracts
 # make docs   writes the generated pages of docs/ again
 # make evidence  scores the real encoders of ../shared/data (goes on where it was) and writes docs/evidence
+# make evidence-gate  judges the scored encoders against each other and writes docs/evidence/gate.md
 # make evidence-finetune  trains every regularizer against its control and writes docs/evidence/finetune.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = out/demo
 
-.PHONY: demo test check docs evidence evidence-finetune fixtures clean
+.PHONY: demo test check docs evidence evidence-gate evidence-finetune fixtures clean
 
 demo: $(VENV)/installed
 	$(BIN)/repdiag score fixtures/encoders/simclr.safetensors fixtures/digits --out $(DEMO)
@@ -32,6 +33,9 @@ evidence: $(VENV)/installed
 	$(BIN)/python -m benchmarks.evidence.score
 	$(BIN)/python -m benchmarks.evidence.judge
 	$(BIN)/python -m benchmarks.evidence.tables
+
+evidence-gate: $(VENV)/installed
+	$(BIN)/python -m benchmarks.evidence.gate
 
 evidence-finetune: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.evidence.finetune

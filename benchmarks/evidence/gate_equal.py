@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.catalog import IMAGENET, ROOT, flags
 from benchmarks.evidence.gate_ladder import right
 from benchmarks.evidence.score import STAMP, is_done, score, stamp
+from benchmarks.evidence.study import OUT as RUNS
 from repdiag.gate.evaluate import evaluate
 from repdiag.gate.init import rules_from
 from repdiag.gate.rules import parse_rules
@@ -43,17 +44,19 @@ change_at_most = 0
 
 @dataclass(frozen=True)
 class Subject:
-    """An encoder that is scored again and again."""
+    """An encoder that is scored again and again; `more` is scored for `others`: unequal ones, by title, and where."""
 
     key: str
     title: str
     model: str
     data: str
     options: Mapping[str, str] = field(default_factory=dict)
+    more: tuple[Variant, ...] = ()
+    others: Mapping[str, Path] = field(default_factory=dict)
 
     def arguments(self, variant: Variant) -> list[str]:
         """Those of `repdiag score`; embeddings are made anew unless only the seed differs."""
-        model = str(self.script.relative_to(ROOT)) if variant.script else self.model
+        model = variant.model or (str(self.script.relative_to(ROOT)) if variant.script else self.model)
         kept = ["--cache", str((OUT / "cache").relative_to(ROOT))] if variant.cached else ["--no-cache"]
         words = flags({**self.options, "metrics": "probes,crowding,rankme", **variant.options})
         return [model, self.data, *words, "--no-map", "--no-by-size", *kept]
@@ -73,16 +76,29 @@ class Variant:
     options: Mapping[str, str] = field(default_factory=dict)
     cached: bool = False
     script: bool = False
+    model: str = ""
 
 
 SUBJECTS = (
-    Subject("simclr", "SimCLR, bundled digits", "fixtures/encoders/simclr.safetensors", "fixtures/digits"),
+    Subject(
+        "simclr",
+        "SimCLR, bundled digits",
+        "fixtures/encoders/simclr.safetensors",
+        "fixtures/digits",
+        more=(Variant("untrained", "untrained", model="fixtures/encoders/random.safetensors"),),
+        others={"the untrained encoder": OUT / "simclr--untrained"},
+    ),
     Subject(
         "resnet20",
         "ResNet-20, CIFAR-10 test",
         "../shared/data/enc-cifar10-resnet-akamaster/resnet20-12fca82f.th",
         "../shared/data/cifar10/cifar10-test-png.zip",
         IMAGENET,
+        others={
+            "ResNet-32": RUNS / "cifar--resnet32",
+            "UvA ResNet": RUNS / "cifar--uva-resnet",
+            "UvA DenseNet": RUNS / "cifar--uva-densenet",
+        },
     ),
 )
 FIRST = Variant("first", "the baseline", cached=True)
@@ -98,7 +114,9 @@ VARIANTS = (
 def make(subject: Subject, fresh: bool) -> None:
     """Score what is not there; all of one encoder's runs by the same code."""
     OUT.mkdir(parents=True, exist_ok=True)
-    todo = [(OUT / f"{subject.key}--{v.key}", subject.arguments(v)) for v in (FIRST, *VARIANTS)]
+    todo = [
+        (OUT / f"{subject.key}--{v.key}", subject.arguments(v)) for v in (FIRST, *VARIANTS, *subject.more)
+    ]
     there = [is_done(folder, stamp(words), any_code=True) for folder, words in todo]
     codes = {
         json.loads((f / STAMP).read_text())["code"] for (f, _), is_ in zip(todo, there, strict=True) if is_
@@ -123,6 +141,11 @@ class Equal:
     gained: int
     lost: int
 
+    @property
+    def change(self) -> float:
+        """Of the probe's accuracy, as the strict rule has it."""
+        return self.strict.results[0].value or 0.0
+
 
 def equal(title: str, report: Report, first: Report) -> Equal:
     """Hold `report` against `first`."""
@@ -134,8 +157,17 @@ def equal(title: str, report: Report, first: Report) -> Equal:
 
 def equals(subject: Subject) -> list[Equal]:
     """Every variant against the first run."""
-    first, *runs = (read_report(OUT / f"{subject.key}--{v.key}", tables=TABLES) for v in (FIRST, *VARIANTS))
-    return [equal(v.title, report, first) for v, report in zip(VARIANTS, runs, strict=True)]
+    return _against(subject, {v.title: OUT / f"{subject.key}--{v.key}" for v in VARIANTS})
+
+
+def unequals(subject: Subject) -> list[Equal]:
+    """Other encoders against the first run by the same rules: that these can fail."""
+    return _against(subject, subject.others)
+
+
+def _against(subject: Subject, folders: Mapping[str, Path]) -> list[Equal]:
+    first = read_report(OUT / f"{subject.key}--first", tables=TABLES)
+    return [equal(title, read_report(path, tables=TABLES), first) for title, path in folders.items()]
 
 
 def init_rules(report: Report) -> str:
