@@ -205,7 +205,8 @@ def twice(report: Path, baseline: Path, rules: str) -> Twice:
     for run in (1, 2):
         paths = {kind: OUT / f"gate-{run}.{kind}" for kind in kinds}
         options = [word for kind in kinds for word in (f"--{kind}", str(paths[kind]))]
-        words = ("gate", str(report), "--rules", str(file), "--baseline", str(baseline), *options)
+        subject, rules_file, before = (os.path.relpath(path, ROOT) for path in (report, file, baseline))
+        words = ("gate", subject, "--rules", rules_file, "--baseline", before, *options)
         codes.append(_repdiag(*words, "-q", "--no-summary", codes=(0, 1, 4), PYTHONHASHSEED=str(run)))
         written.append([paths[kind].read_bytes() for kind in kinds])
     if codes[0] != codes[1]:

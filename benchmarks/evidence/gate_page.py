@@ -274,7 +274,8 @@ def _equals(same: Pairs, other: Pairs) -> str:
         )
         + f"With no change allowed, {every.count(FAIL)} of {len(every)} rules fail, {every.count(OPEN)} are"
         f" undetermined and {every.count(PASS)} pass: a change that is not exactly 0 straddles a limit of 0. Whoever"
-        " wants green for an equal encoder allows a small fall, as the file of `--init` does. The seed draws the folds in which images"
+        " wants green for an equal encoder allows a small fall, as the file of `--init` does. The seed draws"
+        " the folds in which images"
         " without a split are probed, and those on which the probe's regularization is chosen: with another one it is"
         " another measurement of the same encoder, and the gate warns of it.\n\n"
         "The same rules and baselines with encoders that are not equal:\n\n"
