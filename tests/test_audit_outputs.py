@@ -341,3 +341,19 @@ def test_the_page_of_every_kind_of_audit_renders() -> None:
         page = render(found, {})
         assert page.count('data-id="') >= 10
         assert "Give --data to see the images." in page
+
+
+def test_the_how_to_names_options_and_files_that_exist(folder: Path) -> None:
+    from typer.main import get_command
+
+    from repdiag.cli import app
+
+    text = (Path(__file__).parent.parent / "docs/how-to/audit.md").read_text(encoding="utf-8")
+    options = {o for p in get_command(app).commands["audit"].params for o in p.opts}  # type: ignore[attr-defined]
+    foreign = {"--x", "--y", "--neighbors"}  # of embedding-atlas
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) - foreign
+    assert {"--budget", "--data", "--fiftyone"} <= named <= options
+    out = folder / "seven"
+    assert run(folder / "report", "--out", out, "-q") == 0
+    listed = re.findall(r"`([a-z_-]+\.(?:html|csv|json|xml))`", text)
+    assert {path.name for path in out.iterdir()} == set(listed)

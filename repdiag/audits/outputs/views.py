@@ -222,7 +222,7 @@ def _copy(group: CopyGroup, pictures: Pictures) -> CopyView:
                 pictures.uri(m.id),
                 None if m.label is None else text(m.label),
                 m.split,
-                cell_of(m.cosine),
+                Cell(f"{m.cosine:.5f}", str(m.cosine), True),
             )
             for m in shown
         ),

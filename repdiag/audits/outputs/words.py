@@ -8,8 +8,8 @@ from repdiag.types import Skipped
 
 DUPLICATE_RULE = {
     "given": "the cosine that was given",
-    "data": "nearer than chance explains, by the distances to the nearest neighbor in these data; about one in ten of "
-    "them is expected to be there by chance (our rule)",
+    "data": "nearer than chance explains, by the distances to the nearest neighbor in these data; up to about one "
+    "in ten of them may be there by chance (our rule)",
     "equal rows only": "only embeddings that are equal but for rounding",
 }
 
