@@ -18,7 +18,7 @@ from repdiag.training.job import TrainJob
 from repdiag.training.loop import train
 from repdiag.tuning.deliver import deliver
 from repdiag.tuning.plan import Plan, Run
-from repdiag.tuning.request import BEFORE
+from repdiag.tuning.request import BEFORE, CONTROL
 from repdiag.types import Progress, Report, Skipped, silent
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def run(plan: Plan, progress: Progress = silent) -> Comparison | None:
     for number, (one, result) in enumerate(trained, 1):
         report = _score(plan, result.encoder, f"{one.name} ({number}/{len(trained)})", told)
         arms.append(scored(one.arm, one.seed, report, training=result.facts, log=result.log))
+    order = [BEFORE, CONTROL, plan.request.name]  # and then the ablations, as they were trained
+    arms.sort(key=lambda one: order.index(one.arm) if one.arm in order else len(order))
     return _compared(plan, arms, trained)
 
 
