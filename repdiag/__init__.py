@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from repdiag.api import embed, embed_layers, export, score, score_layers
+    from repdiag.comparing import compare
     from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
     from repdiag.encoders import Encoder, Preprocessing, load_encoder
@@ -30,6 +31,7 @@ __all__ = [
     "Report",
     "Request",
     "ScoreConfig",
+    "compare",
     "diagnose",
     "embed",
     "embed_layers",
@@ -49,6 +51,7 @@ _HOME = {
     "Report": "types",
     "Request": "pipeline",
     "ScoreConfig": "config",
+    "compare": "comparing",
     "diagnose": "diagnosis",
     "embed": "api",
     "embed_layers": "api",
@@ -67,7 +70,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'repdiag' has no attribute '{name}'")
     drawn = random.getstate()
     value = getattr(importlib.import_module(f"repdiag.{_HOME[name]}"), name)
-    random.setstate(drawn)  # libraries draw while they are imported (rich does), and the user's own numbers go on
+    random.setstate(
+        drawn
+    )  # libraries draw while they are imported (rich does), and the user's own numbers go on
     globals()[name] = value
     return value
 

@@ -319,7 +319,7 @@ def test_reasons_actions_and_groups() -> None:
     ]  # fmt: skip
     assert first.reasons[0] == "predicted dog with confidence 0.99, labeled cat"
     assert "kNN did not give the label either" in first.reasons
-    assert "the label is probably wrong: dog (says repdiag)" in first.reasons
+    assert "the label is suspect: perhaps dog (says repdiag)" in first.reasons
     assert "pair 1 of 2 by closeness of the classes" in first.reasons
     assert any(r == f"equal to {ids[50]}; their labels differ" for r in second.reasons)
     assert any(r.startswith("low: Closeness to its neighbors (lowest") for r in sixth.reasons)

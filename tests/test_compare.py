@@ -320,3 +320,20 @@ def test_default_names(tmp_path: Path) -> None:
     assert default_names(["m", "m"]) == ("m", "m-2")
     (tmp_path / "v1.2.pt").touch()
     assert default_names([str(tmp_path / "v1.2.pt"), "other"]) == ("v1.2", "other")
+
+
+def test_from_python_two_reports_are_held_against_one_another(tmp_path: Path) -> None:
+    """The facade takes folders of reports, writes what the command writes, and loads no model."""
+    from sample_report import sample_report
+
+    import repdiag
+
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        repdiag.write_report(sample_report(60, 8), folder)
+    made = repdiag.compare(*folders, out=tmp_path / "out", names=["first", "second"])
+    assert (tmp_path / "out" / "compare.html").is_file()
+    assert made.comparison.subject == "second"
+    assert {d.delta for d in made.comparison.differences} == {0.0}, "equal reports do not differ"
+    with pytest.raises(UsageError, match="nobody"):
+        repdiag.compare(*folders, out=tmp_path / "out", against="nobody")

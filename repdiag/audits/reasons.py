@@ -116,7 +116,7 @@ def reasons(context: Context, row: int, place: int) -> tuple[str, ...]:
         said.append(f"{'kNN and nearest center' if against == 2 else one} did not give the label{either}")
     if name in context.suspects:
         suspect = context.suspects[name]
-        said.append(f"the label is probably wrong: {suspect.suggested} (says {suspect.by})")
+        said.append(f"the label is suspect: perhaps {suspect.suggested} (says {suspect.by})")
     if name in context.copies:
         group = context.copies[name]
         copy = next(one for one in group.members if one.id == name)

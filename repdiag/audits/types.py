@@ -27,7 +27,7 @@ class Reviewed:
     """One sample to review. `row` is its row in samples.csv, `rank` its place by risk from 1.
 
     None (NaN for numbers): the report does not say. `group` names the class pair, `copies` the group of
-    near-duplicates that it is in, `suspect` tells that its label is probably wrong.
+    near-duplicates that it is in, `suspect` tells that its label is suspect.
     """
 
     rank: int
@@ -156,7 +156,9 @@ class Copies:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A sample whose label is probably wrong. `by` names who says so: "repdiag", "cleanlab", or "repdiag, cleanlab".
+    """A sample whose label may be wrong: the probe, held out, is sure of another class.
+
+    `by` names who says so: "repdiag", "cleanlab", or "repdiag, cleanlab".
 
     `confidence` is the probability of `suggested`, `limit` the mean of it among samples labeled so (NaN where cleanlab
     alone found it), `self_confidence` that of the given label (NaN where only the report was at hand), `others` how

@@ -89,7 +89,7 @@ def _numbers(audit: Audit) -> list[tuple[str, str, str]]:
     if isinstance(audit.suspects, Suspects):
         made.append(
             (
-                "Probable label errors",
+                "Suspect labels",
                 f"{len(audit.suspects.found):,}",
                 f"of {audit.suspects.judged:,} labels",
             )

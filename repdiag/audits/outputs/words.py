@@ -69,13 +69,19 @@ def least(found: Copies) -> str:
 
 
 def suspects(audit: Audit) -> str:
-    """How many labels are probably wrong, by whom, or why that was not looked for."""
+    """How many labels are suspect, by whom, or why that was not looked for."""
     found = audit.suspects
     if isinstance(found, Skipped):
         return f"Label errors were not looked for: {found.reason}."
     rules = "; ".join(f"{name}: {rule}" for name, rule in found.rules.items())
     rules += "".join(f"; {name} skipped, {reason}" for name, reason in found.skipped.items())
     if not found.found:
-        return f"No probable label errors among {counted(found.judged, 'label')} ({rules})."
+        return f"No suspect labels among {counted(found.judged, 'label')} ({rules})."
     verb = "is" if len(found.found) == 1 else "are"
-    return f"{counted(len(found.found), 'label')} of {found.judged:,} {verb} probably wrong ({rules})."
+    doubt = ""
+    if audit.catch.errors:
+        doubt = (
+            f" The probe contradicts {audit.catch.errors:,} labels in all: the weaker an encoder, the more of the"
+            " suspects are its mistakes and not the labels'."
+        )
+    return f"{counted(len(found.found), 'label')} of {found.judged:,} {verb} suspect ({rules}).{doubt}"
