@@ -68,11 +68,9 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'repdiag' has no attribute '{name}'")
-    drawn = random.getstate()
+    drawn = random.getstate()  # libraries draw while they are imported (rich does); the user's numbers go on
     value = getattr(importlib.import_module(f"repdiag.{_HOME[name]}"), name)
-    random.setstate(
-        drawn
-    )  # libraries draw while they are imported (rich does), and the user's own numbers go on
+    random.setstate(drawn)
     globals()[name] = value
     return value
 
