@@ -14,18 +14,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from repdiag.objectives.rows import computing
+
 TINY = 8
 """Squared distances below so many units of rounding are zero: what is left there has no direction."""
 
 
-def wide(x: Tensor) -> Tensor:
-    """x in at least float32: halves have too few digits for differences of unit vectors."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def unit(x: Tensor) -> Tensor:
     """Rows (n, D) of length 1, in at least float32; a zero row stays zero and gets no gradient."""
-    x = wide(x)
+    x = computing(x)
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     return x / torch.where(length > torch.finfo(x.dtype).tiny, length, torch.inf)
 

@@ -12,7 +12,7 @@ from repdiag.report import comparison_changes, comparison_done, comparison_views
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import curves, q_scores
 from repdiag.report.comparison_tables import DESCRIPTIONS
-from repdiag.report.html import _asset, _environment, content_policy
+from repdiag.report.html import asset, content_policy, environment
 from repdiag.report.tables import TableFile
 from repdiag.report.text import clean
 
@@ -20,11 +20,11 @@ from repdiag.report.text import clean
 def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | None = None) -> str:
     """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
     reading = Reading(comparison)
-    styles = Markup("{}\n{}").format(_asset("report.css"), _asset("comparison.css"))
-    script = _asset("comparison.js")
+    styles = Markup("{}\n{}").format(asset("report.css"), asset("comparison.css"))
+    script = asset("comparison.js")
     lines = comparison_views.lines(reading)
     rendered = (
-        _environment()
+        environment()
         .get_template("comparison.html.j2")
         .render(
             comparison=comparison,

@@ -44,7 +44,7 @@ def to_json(comparison: Comparison, tables: Mapping[str, TableFile] | None = Non
         "environment": plain(comparison.arms[0].report.environment) if comparison.arms else {},
         "warnings": plain(comparison.warnings),
         "skipped": plain(comparison.skipped),
-        "metrics": {name: _spec(spec) for name, spec in reading.specs.items()},
+        "metrics": {name: spec_form(spec) for name, spec in reading.specs.items()},
         "arms": [_arm(one) for one in comparison.arms],
         "differences": [_difference(d) for d in comparison.differences],
         "files": plain(comparison.files),
@@ -52,7 +52,8 @@ def to_json(comparison: Comparison, tables: Mapping[str, TableFile] | None = Non
     }
 
 
-def _spec(spec: MetricSpec) -> dict[str, Any]:
+def spec_form(spec: MetricSpec) -> dict[str, Any]:
+    """What is declared about a metric."""
     return {
         "title": spec.title,
         "family": spec.family,
@@ -72,22 +73,24 @@ def _arm(one: Scored) -> dict[str, Any]:
         "encoder": plain(one.report.encoder),
         "training": plain(one.training),
         "warnings": plain(one.report.warnings),
-        "measurements": {m.spec.name: _measurement(m) for m in one.report.measurements},
+        "measurements": {m.spec.name: measurement_form(m) for m in one.report.measurements},
     }
 
 
-def _measurement(measurement: Measurement) -> dict[str, Any]:
+def measurement_form(measurement: Measurement) -> dict[str, Any]:
+    """What one metric gave, or why it was skipped."""
     outcome = measurement.outcome
     if not isinstance(outcome, MetricResult):
         return {"skipped": clean(outcome.reason)}
     return {
         "value": plain(outcome.value),
-        "interval": _interval(outcome.interval),
+        "interval": interval_form(outcome.interval),
         "note": plain(outcome.note),
     }
 
 
-def _interval(interval: Interval | None) -> dict[str, Any] | None:
+def interval_form(interval: Interval | None) -> dict[str, Any] | None:
+    """All of an interval, or None where there is none."""
     if interval is None:
         return None
     return {
@@ -110,7 +113,7 @@ def _difference(d: Difference) -> dict[str, Any]:
         "value": plain(d.value),
         "other": plain(d.other),
         "delta": plain(d.delta),
-        "interval": _interval(d.interval),
+        "interval": interval_form(d.interval),
         "by_seed": plain(d.by_seed),
         "effect": d.effect.value,
         "primary": d.primary,

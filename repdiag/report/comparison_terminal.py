@@ -20,18 +20,18 @@ from repdiag.report.comparison_words import (
     interval_words,
 )
 from repdiag.report.numbers import WORDS, quantity
-from repdiag.report.terminal import MAX_NAMED, MAX_WARNINGS, _Writer
+from repdiag.report.terminal import MAX_NAMED, Writer
 from repdiag.types import Direction
 
 MAX_ROWS = 10
 STYLES = {Effect.HELPED: "bold blue", Effect.HURT: "bold yellow", Effect.NO_EVIDENCE: "bold"}
 _TITLE, _GAP = (18, 40), 2  # narrowest and widest title column; spaces between columns
-_Row = tuple[Text, Sequence[str], Difference | None]  # title, numbers, difference
+Row = tuple[Text, Sequence[str], Difference | None]  # title, numbers, difference
 
 
 def terminal(comparison: Comparison, console: Console, out: Path | None = None) -> None:
     """Print `comparison` on `console`; what was written into the folder `out` is listed at the end."""
-    writer, reading = _Writer(console), Reading(comparison)
+    writer, reading = Writer(console), Reading(comparison)
     word = EFFECT_WORDS[comparison.effect].upper()
     writer.beside(word, STYLES[comparison.effect], writer.styled((comparison.reason, "")), len(word) + 2)
     for arm in reading.stopped:
@@ -40,13 +40,7 @@ def terminal(comparison: Comparison, console: Console, out: Path | None = None) 
     _numbers(reading, writer)
     _ablations(reading, writer)
     _rest(reading, writer)
-    if comparison.warnings:
-        writer.blank()
-        writer.line("Warnings", "bold yellow")
-        for warning in comparison.warnings[:MAX_WARNINGS]:
-            writer.line(f"- {warning}", indent=2, further=4)
-        if len(comparison.warnings) > MAX_WARNINGS:
-            writer.line(f"- and {len(comparison.warnings) - MAX_WARNINGS} more in comparison.json", indent=2)
+    writer.warnings(comparison.warnings, "comparison.json")
     if out is not None:
         writer.blank()
         writer.line(Text("Written to ", "bold").append(writer.safe(out), "not bold"))
@@ -55,13 +49,13 @@ def terminal(comparison: Comparison, console: Console, out: Path | None = None) 
             writer.line(f"{name}: {what}", indent=2, further=4)
 
 
-def _numbers(reading: Reading, writer: _Writer) -> None:
+def _numbers(reading: Reading, writer: Writer) -> None:
     """Before, control, after and the difference of the quantities that tell most."""
     shown = reading.telling[:MAX_ROWS]
     if not shown:
         return
     subject, against = reading.comparison.subject, reading.comparison.against
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for metric in shown:
         d = reading.difference(metric, subject, against)
         assert d is not None
@@ -71,19 +65,19 @@ def _numbers(reading: Reading, writer: _Writer) -> None:
         rows.append((Text(writer.safe(title), "bold" if d.primary else ""), cells, d))
     heads = ["after" if arm.role == "subject" else arm.shown for arm in reading.main]
     writer.blank()
-    _table(heads, f"after minus {against}", rows, writer)
+    table(heads, f"after minus {against}", rows, writer)
     used = {d.direction for *_, d in rows if d is not None}
     legend = ", ".join(f"{writer.arrows[way]} {WORDS[way]}" for way in Direction if way in used)
     level = next((f"{100 * d.interval.level:g}% intervals; " for *_, d in rows if d and d.interval), "")
     writer.line(f"after: {subject}; differences of percentages in points, in brackets {level}{legend}", "dim")
 
 
-def _ablations(reading: Reading, writer: _Writer) -> None:
+def _ablations(reading: Reading, writer: Writer) -> None:
     """The primary measure (or the first that tells) in the other arms, each against the same control."""
     metric = reading.primary or (reading.telling[0] if reading.telling else None)
     if not reading.others or metric is None:
         return
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for arm in (*reading.main, *reading.others):
         d = reading.difference(metric, arm.name, reading.comparison.against)
         unit = reading.specs[metric].unit if metric in reading.specs else d.unit if d is not None else ""
@@ -93,10 +87,10 @@ def _ablations(reading: Reading, writer: _Writer) -> None:
     title = reading.specs[metric].title if metric in reading.specs else metric
     writer.blank()
     writer.line(f"{title} in every arm", "bold")
-    _table(["value"], f"minus {reading.comparison.against}", rows, writer)
+    table(["value"], f"minus {reading.comparison.against}", rows, writer)
 
 
-def _rest(reading: Reading, writer: _Writer) -> None:
+def _rest(reading: Reading, writer: Writer) -> None:
     """How the other metrics came out, in one line, and what was not compared."""
     pair = (reading.comparison.subject, reading.comparison.against)
     found = [d for metric in reading.metrics if (d := reading.difference(metric, *pair)) is not None]
@@ -112,9 +106,7 @@ def _rest(reading: Reading, writer: _Writer) -> None:
         writer.line(f"- not compared: {', '.join(titles[:MAX_NAMED])}{more} ({reason})", "dim", further=2)
 
 
-def _table(
-    heads: Sequence[str], last: str, rows: Sequence[_Row], writer: _Writer, fixed: bool = False
-) -> None:
+def table(heads: Sequence[str], last: str, rows: Sequence[Row], writer: Writer, fixed: bool = False) -> None:
     """Rows of a title, numbers, a difference and its effect; the difference goes below where a line is too short."""
     differences = [_difference(d, fixed) for *_, d in rows]
     heads = [_cut(head, 12, writer) for head in heads]
@@ -156,7 +148,7 @@ def _difference(d: Difference | None, fixed: bool = False) -> tuple[str, str]:
     return text, "" if d.effect is Effect.NO_EVIDENCE and word != "moved" else word
 
 
-def _cut(text: str, width: int, writer: _Writer) -> str:
+def _cut(text: str, width: int, writer: Writer) -> str:
     """Text that can be printed in at most `width` cells."""
     shown = writer.safe(text)
     if cell_len(shown) <= width:
@@ -165,6 +157,6 @@ def _cut(text: str, width: int, writer: _Writer) -> str:
     return set_cell_size(shown, max(0, width - len(dots))).rstrip() + dots
 
 
-def _print(line: Text, writer: _Writer) -> None:
+def _print(line: Text, writer: Writer) -> None:
     line.rstrip()
     writer.console.print(line, no_wrap=True, overflow="ellipsis")

@@ -35,13 +35,14 @@ DESCRIPTIONS = {
 
 
 @cache
-def _asset(name: str) -> Markup:
+def asset(name: str) -> Markup:
     """A style sheet or script of ours, inlined as it is; our own, so not escaped."""
     return Markup(files("repdiag.report").joinpath("templates", name).read_text("utf-8"))  # noqa: S704
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates; everything that is put into them is escaped, and a name they lack is an error."""
     import jinja2
 
     return jinja2.Environment(
@@ -67,9 +68,9 @@ def content_policy(styles: str, scripts: tuple[str, ...]) -> str:
 
 def render(report: Report, tables: Mapping[str, TableFile] | None = None) -> str:
     """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
-    styles, scripts = _asset("report.css"), (_asset("tables.js"), _asset("map.js"))
+    styles, scripts = asset("report.css"), (asset("tables.js"), asset("map.js"))
     scatter = map_data(report)
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     rendered = page.render(
         report=report,
         title=f"{grids.text(report.encoder.get('name', 'encoder'))} on "

@@ -11,7 +11,7 @@ from repdiag.comparison.side_by_side import SideBySide
 from repdiag.report import comparison_changes, comparison_views, grids, side_by_side_views, trajectory_curves
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import q_scores
-from repdiag.report.html import _asset, _environment, content_policy
+from repdiag.report.html import asset, content_policy, environment
 from repdiag.report.side_by_side_tables import DESCRIPTIONS
 from repdiag.report.side_by_side_words import best_words, crowding_counts, fall_words, names_of
 from repdiag.report.tables import TableFile
@@ -22,11 +22,11 @@ def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None
     """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
     whole = made.comparison
     reading = Reading(whole)
-    styles = Markup("{}\n{}").format(_asset("report.css"), _asset("comparison.css"))
-    script = _asset("comparison.js")
+    styles = Markup("{}\n{}").format(asset("report.css"), asset("comparison.css"))
+    script = asset("comparison.js")
     lines = comparison_views.lines(reading)
     rendered = (
-        _environment()
+        environment()
         .get_template("side_by_side.html.j2")
         .render(
             comparison=whole,

@@ -9,7 +9,7 @@ from repdiag.comparison.side_by_side import Crowding, Fall, Likeness, SideBySide
 from repdiag.comparison.types import Comparison, Difference
 from repdiag.comparison.words import ENCODER_EFFECTS
 from repdiag.report.comparison_arms import Reading
-from repdiag.report.comparison_json import _interval, _measurement, _spec
+from repdiag.report.comparison_json import interval_form, measurement_form, spec_form
 from repdiag.report.json_form import plain
 from repdiag.report.side_by_side_tables import EMPTY_HEADERS, crowding_row, side_by_side_tables
 from repdiag.report.tables import TableFile, write_csv
@@ -38,13 +38,13 @@ def to_json(made: SideBySide, tables: Mapping[str, TableFile] | None = None) -> 
         "dataset": plain(whole.arms[0].report.dataset),
         "warnings": plain(whole.warnings),
         "skipped": plain(whole.skipped),
-        "metrics": {name: _spec(spec) for name, spec in Reading(whole).specs.items()},
+        "metrics": {name: spec_form(spec) for name, spec in Reading(whole).specs.items()},
         "encoders": [
             {
                 "name": clean(run.arm),
                 "report": plain(made.reports.get(run.arm)),
                 "encoder": plain(run.report.encoder),
-                "measurements": {m.spec.name: _measurement(m) for m in run.report.measurements},
+                "measurements": {m.spec.name: measurement_form(m) for m in run.report.measurements},
             }
             for run in whole.arms
         ],
@@ -91,7 +91,7 @@ def _difference(d: Difference) -> dict[str, Any]:
         "value": plain(d.value),
         "other": plain(d.other),
         "delta": plain(d.delta),
-        "interval": _interval(d.interval),
+        "interval": interval_form(d.interval),
         "effect": ENCODER_EFFECTS[d.effect],
         "primary": d.primary,
     }
@@ -103,9 +103,9 @@ def _likeness(one: Likeness) -> dict[str, Any]:
         "against": clean(one.against),
         "samples": one.n,
         "cka": plain(one.cka),
-        "cka_interval": _interval(one.cka_interval),
+        "cka_interval": interval_form(one.cka_interval),
         "neighbors": plain(one.neighbors),
-        "neighbors_interval": _interval(one.neighbors_interval),
+        "neighbors_interval": interval_form(one.neighbors_interval),
         "k": one.k,
         "chance": plain(one.chance),
     }
@@ -146,5 +146,5 @@ def _fall(fall: Fall) -> dict[str, Any]:
         "epoch": plain(fall.epoch),
         "back": plain(fall.back),
         "delta": plain(fall.difference.delta),
-        "interval": _interval(fall.difference.interval),
+        "interval": interval_form(fall.difference.interval),
     }

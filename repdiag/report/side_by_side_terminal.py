@@ -11,7 +11,7 @@ from repdiag.comparison.side_by_side import SideBySide
 from repdiag.comparison.types import Comparison
 from repdiag.comparison.words import ENCODER_EFFECTS
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
-from repdiag.report.comparison_terminal import STYLES, _Row, _table
+from repdiag.report.comparison_terminal import STYLES, Row, table
 from repdiag.report.comparison_words import effect_counts
 from repdiag.report.numbers import WORDS, quantity
 from repdiag.report.side_by_side_json import changed_counts
@@ -25,7 +25,7 @@ from repdiag.report.side_by_side_words import (
     names_of,
     turned_words,
 )
-from repdiag.report.terminal import MAX_NAMED, MAX_WARNINGS, _Writer
+from repdiag.report.terminal import MAX_NAMED, Writer
 from repdiag.report.text import shortened
 from repdiag.types import Direction
 
@@ -34,7 +34,7 @@ MAX_ROWS, MAX_SHOWN, MAX_CLASSES = 10, 3, 3
 
 def terminal(made: SideBySide, console: Console, out: Path | None = None) -> None:
     """Print `made` on `console`; what was written into the folder `out` is listed at the end."""
-    writer, whole = _Writer(console), made.comparison
+    writer, whole = Writer(console), made.comparison
     word = ENCODER_EFFECTS[whole.effect].upper()
     writer.beside(word, STYLES[whole.effect], writer.styled((whole.reason, "")), len(word) + 2)
     shown = chosen(made)[:MAX_SHOWN]
@@ -48,13 +48,7 @@ def terminal(made: SideBySide, console: Console, out: Path | None = None) -> Non
     _crowding(made, writer)
     _likeness(made, writer)
     _not_compared(whole, writer)
-    if whole.warnings:
-        writer.blank()
-        writer.line("Warnings", "bold yellow")
-        for warning in whole.warnings[:MAX_WARNINGS]:
-            writer.line(f"- {warning}", indent=2, further=4)
-        if len(whole.warnings) > MAX_WARNINGS:
-            writer.line(f"- and {len(whole.warnings) - MAX_WARNINGS} more in compare.json", indent=2)
+    writer.warnings(whole.warnings, "compare.json")
     if out is not None:
         writer.blank()
         writer.line(Text("Written to ", "bold").append(writer.safe(out), "not bold"))
@@ -62,11 +56,11 @@ def terminal(made: SideBySide, console: Console, out: Path | None = None) -> Non
         writer.line(names, indent=2, further=2)
 
 
-def _numbers(one: Comparison, writer: _Writer) -> None:
+def _numbers(one: Comparison, writer: Writer) -> None:
     """One encoder against the other in the quantities that tell most, and what turned."""
     reading = Reading(one)
     shown = reading.telling[:MAX_ROWS]
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for metric in shown:
         d = reading.difference(metric, one.subject, one.against)
         assert d is not None
@@ -78,7 +72,7 @@ def _numbers(one: Comparison, writer: _Writer) -> None:
         return
     writer.blank()
     writer.line(f"{one.subject} against {one.against}", "bold")
-    _table(
+    table(
         [shortened(name, 12) for name in (one.against, one.subject)], "difference", rows, writer, fixed=True
     )
     used = {d.direction for *_, d in rows if d is not None}
@@ -93,7 +87,7 @@ def _numbers(one: Comparison, writer: _Writer) -> None:
     _classes(one, writer)
 
 
-def _classes(one: Comparison, writer: _Writer) -> None:
+def _classes(one: Comparison, writer: Writer) -> None:
     columns = one.classes.columns
     if "delta" not in columns:
         return
@@ -107,7 +101,7 @@ def _classes(one: Comparison, writer: _Writer) -> None:
             writer.line(f"Classes told {word} (points): {named}{more}")
 
 
-def _trajectory(made: SideBySide, writer: _Writer) -> None:
+def _trajectory(made: SideBySide, writer: Writer) -> None:
     course = made.trajectory
     if course is None:
         return
@@ -122,7 +116,7 @@ def _trajectory(made: SideBySide, writer: _Writer) -> None:
         writer.line(f"never told worse than the best before: {stayed}", "dim", indent=2, further=4)
 
 
-def _crowding(made: SideBySide, writer: _Writer) -> None:
+def _crowding(made: SideBySide, writer: Writer) -> None:
     if not made.crowding and not made.crowding_notes:
         return
     writer.blank()
@@ -133,7 +127,7 @@ def _crowding(made: SideBySide, writer: _Writer) -> None:
         writer.line(note, "dim", indent=2, further=4)
 
 
-def _likeness(made: SideBySide, writer: _Writer) -> None:
+def _likeness(made: SideBySide, writer: Writer) -> None:
     writer.blank()
     if made.likeness:
         writer.line("How alike the embeddings are", "bold")
@@ -143,7 +137,7 @@ def _likeness(made: SideBySide, writer: _Writer) -> None:
         writer.line(f"likeness of embeddings skipped: {made.likeness_missing}", "dim", further=2)
 
 
-def _not_compared(whole: Comparison, writer: _Writer) -> None:
+def _not_compared(whole: Comparison, writer: Writer) -> None:
     for reason, titles in skipped_reasons(Reading(whole)):
         more = f" and {len(titles) - MAX_NAMED} more" if len(titles) > MAX_NAMED else ""
         writer.line(f"- not compared: {', '.join(titles[:MAX_NAMED])}{more} ({reason})", "dim", further=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _ASCII = str.maketrans({"–": "-", "±": "+-", "…": "...", "×": "x", "²": "
 
 def render(report: Report, console: Console, files: Mapping[str, Path] | None = None) -> None:
     """Print `report` on `console`; `files` (name -> path, from `write_report`) are listed at the end."""
-    writer = _Writer(console)
+    writer = Writer(console)
     _loaded(report, writer)
     _verdicts(report, writer)
     _headline(report, writer)
@@ -42,13 +42,7 @@ def render(report: Report, console: Console, files: Mapping[str, Path] | None = 
         if family == "crowding" and len(report.pairs):
             writer.line(_nearest_pair(report), "dim", indent=4, further=4)
     _legend(report, writer)
-    if report.warnings:
-        writer.blank()
-        writer.line("Warnings", "bold yellow")
-        for warning in report.warnings[:MAX_WARNINGS]:
-            writer.line(f"- {warning}", indent=2, further=4)
-        if len(report.warnings) > MAX_WARNINGS:
-            writer.line(f"- and {len(report.warnings) - MAX_WARNINGS} more in report.json", indent=2)
+    writer.warnings(report.warnings, "report.json")
     if files:
         writer.blank()
         writer.line("Written", "bold")
@@ -56,7 +50,7 @@ def render(report: Report, console: Console, files: Mapping[str, Path] | None = 
             writer.line(str(path), indent=2, further=2)
 
 
-def _legend(report: Report, writer: _Writer) -> None:
+def _legend(report: Report, writer: Writer) -> None:
     """What the signs mean, and what is told elsewhere."""
     legend = [f"{writer.arrows[way]} {WORDS[way]}" for way in Direction]
     noted = [m for m in report.measurements if isinstance(m.outcome, MetricResult) and m.outcome.note]
@@ -72,7 +66,7 @@ def _legend(report: Report, writer: _Writer) -> None:
     writer.line("what each measure means: the report, or `repdiag metrics NAME`", "dim")
 
 
-class _Writer:
+class Writer:
     """Prints text as text: no markup, no control characters, nothing that the console's encoding lacks."""
 
     def __init__(self, console: Console) -> None:
@@ -110,12 +104,23 @@ class _Writer:
         left.append(" " * max(1, at - left.cell_len))
         self.console.print(left.append_text(self.hung(text, at, at, self.width)[at:]))
 
+    def warnings(self, said: Sequence[str], more_in: str) -> None:
+        """The first of them under a heading, and where the others are; nothing when there are none."""
+        if not said:
+            return
+        self.blank()
+        self.line("Warnings", "bold yellow")
+        for warning in said[:MAX_WARNINGS]:
+            self.line(f"- {warning}", indent=2, further=4)
+        if len(said) > MAX_WARNINGS:
+            self.line(f"- and {len(said) - MAX_WARNINGS} more in {more_in}", indent=2)
+
     def blank(self) -> None:
         """An empty line."""
         self.console.print()
 
 
-def _loaded(report: Report, writer: _Writer) -> None:
+def _loaded(report: Report, writer: Writer) -> None:
     encoder = {key: value for key, value in report.encoder.items() if key != "preprocessing"}
     preprocessing = report.encoder.get("preprocessing") or report.config.get("preprocessing")
     loading = encoder.pop("loading", None)
@@ -166,7 +171,7 @@ def _value(measurement: Measurement, result: MetricResult) -> tuple[str, str, st
     return text, interval_text(result.interval, unit, result.value), "" if short == unit else unit
 
 
-def _verdicts(report: Report, writer: _Writer) -> None:
+def _verdicts(report: Report, writer: Writer) -> None:
     """A line per family: the level as a word, and why."""
     if not report.verdicts:
         return
@@ -189,7 +194,7 @@ def _nearest_pair(report: Report) -> str:
     return f"{said} ({', '.join(facts)}); pairs.csv has more" if facts else said
 
 
-def _headline(report: Report, writer: _Writer) -> None:
+def _headline(report: Report, writer: Writer) -> None:
     inside = writer.width - 6
     headline = [m for m in report.measurements if m.spec.headline]
     results = [(m, m.outcome) for m in headline if isinstance(m.outcome, MetricResult)]
@@ -213,7 +218,7 @@ def _headline(report: Report, writer: _Writer) -> None:
     writer.console.print(panel, width=writer.width)
 
 
-def _risk(risk: Mapping[str, Any], writer: _Writer) -> Text:
+def _risk(risk: Mapping[str, Any], writer: Writer) -> Text:
     said = f"The risk of an image rests on: {risk.get('title') or risk.get('score')}"
     auroc, low, high = risk.get("auroc"), risk.get("low"), risk.get("high")
     if auroc is not None:
@@ -224,7 +229,7 @@ def _risk(risk: Mapping[str, Any], writer: _Writer) -> Text:
     return writer.styled((f"{said}. ", "bold"), (doubt, "bold yellow"), (risk.get("explanation") or "", ""))
 
 
-def _family(family: str, measurements: list[Measurement], writer: _Writer) -> None:
+def _family(family: str, measurements: list[Measurement], writer: Writer) -> None:
     width = min(48, max(24, writer.width - _VALUE - _NULL - 4))
     writer.blank()
     title = _column(writer.safe(family.replace("_", " ").capitalize()), width + 4, writer.console.encoding)

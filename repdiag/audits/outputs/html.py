@@ -11,21 +11,21 @@ from repdiag.audits.outputs.figures import figures
 from repdiag.audits.outputs.tables import DESCRIPTIONS
 from repdiag.audits.types import Audit, Copies, Suspects
 from repdiag.report import grids
-from repdiag.report.html import _asset, _environment, content_policy
+from repdiag.report.html import asset, content_policy, environment
 from repdiag.report.tables import TableFile
 from repdiag.report.text import clean
 
 
 def render(audit: Audit, images: Mapping[str, bytes], tables: Mapping[str, TableFile] | None = None) -> str:
     """The page's text. `images` are JPEG bytes by id; `tables` (file name -> rows) adds row counts to the files."""
-    styles = Markup("{}\n{}").format(_asset("report.css"), _asset("audit.css"))
-    scripts = (_asset("comparison.js"), _asset("audit.js"))
+    styles = Markup("{}\n{}").format(asset("report.css"), asset("audit.css"))
+    scripts = (asset("comparison.js"), asset("audit.js"))
     lists = views.page(audit, images)
     report = audit.report
     title = f"{grids.text(report.encoder.get('name', 'encoder'))} on {grids.text(report.dataset.get('name', 'data'))}"
     cards = sum(len(section.cards) for section in lists.sections)
     rendered = (
-        _environment()
+        environment()
         .get_template("audit.html.j2")
         .render(
             audit=audit,

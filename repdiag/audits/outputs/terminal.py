@@ -11,7 +11,7 @@ from rich.text import Text
 from repdiag.audits.outputs import words
 from repdiag.audits.types import Audit, Group, Reviewed
 from repdiag.report.numbers import number
-from repdiag.report.terminal import _column, _Writer
+from repdiag.report.terminal import Writer, _column
 
 MAX_GROUPS = 6
 MAX_SAMPLES = 5
@@ -21,7 +21,7 @@ _HEADS = ("to review", "in all", "wrong", "mean risk")
 
 def terminal(audit: Audit, console: Console, files: Sequence[Path] = ()) -> None:
     """Print `audit` on `console`; `files` are listed at the end."""
-    writer = _Writer(console)
+    writer = Writer(console)
     writer.line(words.worth(audit), "bold")
     for warning in audit.warnings:
         writer.line(warning, "yellow")
@@ -38,7 +38,7 @@ def terminal(audit: Audit, console: Console, files: Sequence[Path] = ()) -> None
             writer.line(str(path), indent=2, further=2)
 
 
-def _samples(reviewed: Sequence[Reviewed], writer: _Writer) -> None:
+def _samples(reviewed: Sequence[Reviewed], writer: Writer) -> None:
     """The first of the list, with why."""
     writer.blank()
     writer.line("Riskiest", "bold")
@@ -49,7 +49,7 @@ def _samples(reviewed: Sequence[Reviewed], writer: _Writer) -> None:
         writer.line(f"and {len(reviewed) - MAX_SAMPLES:,} more in review.csv", "dim", indent=2)
 
 
-def _groups(title: str, groups: Sequence[Group], writer: _Writer) -> None:
+def _groups(title: str, groups: Sequence[Group], writer: Writer) -> None:
     """The groups with the most risk in all."""
     if not groups:
         return

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from repdiag.gate.outputs.words import Line, headline, line, named, warnings
 from repdiag.gate.types import GateResult, Outcome
-from repdiag.report.terminal import _Writer
+from repdiag.report.terminal import Writer
 
 STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red", Outcome.UNDETERMINED: "bold yellow"}
 LEAST_NAME, GAP = 20, 2  # narrowest column of names; spaces between columns
@@ -17,7 +17,7 @@ HEADS = ("outcome", "rule", "value", "limit")
 
 def terminal(result: GateResult, console: Console) -> None:
     """Print `result` on `console`."""
-    writer = _Writer(console)
+    writer = Writer(console)
     word = result.outcome.value.upper()
     writer.beside(word, STYLES[result.outcome], writer.styled((headline(result), "")), len(word) + GAP)
     judged = {
@@ -43,7 +43,7 @@ def terminal(result: GateResult, console: Console) -> None:
             writer.line(f"- {warning}", indent=2, further=4)
 
 
-def _rows(lines: list[Line], writer: _Writer) -> None:
+def _rows(lines: list[Line], writer: Writer) -> None:
     """In columns where they fit; otherwise value and limit go on a line of their own, for all rules alike."""
     cells = [
         (
@@ -72,9 +72,7 @@ def _rows(lines: list[Line], writer: _Writer) -> None:
             writer.line(one.why, "dim", indent=left, further=left)
 
 
-def _columns(
-    cells: tuple[str, ...], sizes: tuple[int, ...], styles: tuple[str, ...], writer: _Writer
-) -> Text:
+def _columns(cells: tuple[str, ...], sizes: tuple[int, ...], styles: tuple[str, ...], writer: Writer) -> Text:
     row = Text()
     for cell, size, style in zip(cells, sizes, styles, strict=True):
         row.append(" " * (GAP if row.cell_len else 0))
@@ -82,7 +80,7 @@ def _columns(
     return row
 
 
-def _cut(text: str, width: int, writer: _Writer) -> str:
+def _cut(text: str, width: int, writer: Writer) -> str:
     """Text in at most `width` cells, with an ellipsis where it is cut."""
     if cell_len(text) <= width:
         return text
@@ -90,6 +88,6 @@ def _cut(text: str, width: int, writer: _Writer) -> str:
     return set_cell_size(text, max(0, width - len(dots))).rstrip() + dots
 
 
-def _print(row: Text, writer: _Writer) -> None:
+def _print(row: Text, writer: Writer) -> None:
     row.rstrip()
     writer.console.print(row, no_wrap=True, overflow="ellipsis")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from repdiag.errors import UsageError
 from repdiag.objectives.contract import Base, Heads, Outputs
+from repdiag.objectives.rows import computing
 
 try:
     losses: Any = importlib.import_module("lightly.loss")
@@ -119,7 +120,7 @@ def follow(trained: nn.Module, slow: nn.Module, momentum: float) -> None:
 
 def wide(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The same, half precision made float32."""
-    return tuple(t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors)
+    return tuple(computing(t) for t in tensors)
 
 
 @contextmanager

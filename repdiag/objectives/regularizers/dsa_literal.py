@@ -13,6 +13,7 @@ from repdiag.objectives import dsa
 from repdiag.objectives.contract import Heads, Needs, Outputs, Regularizer, regularizer
 from repdiag.objectives.dsa_literal import LiteralArranging, literal_blocks, literal_scores
 from repdiag.objectives.parameters import DSALiteralParameters, Parameters
+from repdiag.objectives.rows import computing
 
 
 @regularizer
@@ -58,7 +59,7 @@ class DSALiteralRegularizer(Regularizer):
         how = self.numbers
         if self.arranging is None:
             raise UsageError("dsa-literal has no arranging module yet", do="Call attach() first")
-        z1, z2 = dsa.wide(z1), dsa.wide(z2)
+        z1, z2 = computing(z1), computing(z2)
         with torch.no_grad():
             r = dsa.unit(torch.cat([r1, r2])).to(z1.dtype)
             scores = literal_scores(r[: len(r1)], how.eta, how.m)
