@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from repdiag.exhibits import Exhibits
+
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -367,7 +369,8 @@ class Report:
 
     `samples` has one row per evaluated sample, `classes` one per class (empty when unlabelled), `features`
     one per feature, `pairs` one per pair of classes that lie close, `clusters` one per k-means cluster.
-    `verdicts` has one per family. `thumbnails` maps sample ids to JPEG bytes (only of those that the report shows).
+    `verdicts` has one per family. `thumbnails` maps sample ids to JPEG bytes (only of those that the report shows);
+    `exhibits` says which are shown where, and why.
     `timing` maps steps to seconds. Equal seeds on one machine give equal reports but for `created`/`timing`.
     """
 
@@ -387,6 +390,7 @@ class Report:
     pairs: Table = field(default_factory=lambda: Table({}))
     clusters: Table = field(default_factory=lambda: Table({}))
     verdicts: tuple[Verdict, ...] = ()
+    exhibits: Exhibits = field(default_factory=Exhibits)
 
     def measurement(self, name: str) -> Measurement | None:
         """The measurement of the metric called `name`, or None when it was not asked for."""

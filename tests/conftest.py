@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import browser as browser  # the fixture, for all tests in a browser
 
 from repdiag.types import Companion, EmbeddingSet, Views
 

@@ -8,11 +8,11 @@ shapes that a reader will meet.
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sample_exhibits import picture, sample_exhibits, shown_ids
 
 from repdiag.types import (
     Direction,
@@ -174,6 +174,7 @@ def sample_report(
     samples, labels, correct = _samples(rng, n, names, labelled, prefix)
     classes = _classes(rng, names, labels, correct, samples) if labelled else Table({})
     measurements = tuple(_measurement(row, rng, k, labelled, n) for row in ROWS)
+    exhibits = sample_exhibits(samples, names, d, labelled, seed)
     report = Report(
         created="2026-11-21T06:29:54Z",
         encoder={
@@ -219,7 +220,8 @@ def sample_report(
             "1 image could not be read and was left out: test/cat/broken.png (truncated PNG).",
             "The encoder was trained on images of 32 pixels; these have 224.",
         ),
-        thumbnails=_thumbnails(rng, samples, thumbnails),
+        thumbnails=_thumbnails(rng, samples, thumbnails, shown_ids(exhibits)),
+        exhibits=exhibits,
         timing={"load": 0.41, "embed": 38.2, "metrics": 11.9, "umap": 14.3},
     )
     return dataclasses.replace(report, **changes)
@@ -259,6 +261,8 @@ def _samples(
         "cluster": rng.integers(0, k, n),
         "umap_x": place[:, 0].astype(np.float32),
         "umap_y": place[:, 1].astype(np.float32),
+        "pca_x": (place @ [0.8, -0.6]).astype(np.float32),
+        "pca_y": (place @ [0.6, 0.8]).astype(np.float32),
     }
     return Table(columns), label, correct
 
@@ -404,17 +408,15 @@ def _risk(labelled: bool) -> dict[str, Any]:
     }
 
 
-def _thumbnails(rng: np.random.Generator, samples: Table, count: int) -> Mapping[str, bytes]:
-    from PIL import Image
-
+def _thumbnails(
+    rng: np.random.Generator, samples: Table, count: int, shown: list[str]
+) -> Mapping[str, bytes]:
+    """Pictures of the riskiest, and (unless there are to be none) of all that the galleries show."""
+    if not count:
+        return {}
     worst = np.argsort(-samples.columns["risk"], kind="stable")[:count]
-    pictures = {}
-    for row in worst:
-        low = rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(low).resize((96, 96), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
-        pictures[str(samples.columns["id"][row])] = buffer.getvalue()
-    return pictures
+    ids = dict.fromkeys([*(str(samples.columns["id"][row]) for row in worst), *shown])
+    return {name: picture(rng) for name in ids}
 
 
 def _measurement(

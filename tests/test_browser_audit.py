@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import test_browser_report as page
+from browsing import Browser
 from sample_report import HOSTILE, sample_report
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -17,9 +18,6 @@ from repdiag.audits.outputs import write
 from repdiag.report.tables import unescaped
 
 pytestmark = pytest.mark.browser
-
-browser = page.browser
-Browser = page.Browser
 
 
 @pytest.fixture(scope="module")

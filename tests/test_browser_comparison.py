@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import test_browser_report as page
+from browsing import Browser
 from sample_comparison import hostile_comparison, sample_comparison
 from sample_report import HOSTILE
 from selenium.webdriver.common.keys import Keys
@@ -16,9 +17,6 @@ from selenium.webdriver.common.keys import Keys
 from repdiag.report.comparison import write_comparison
 
 pytestmark = pytest.mark.browser
-
-browser = page.browser
-Browser = page.Browser
 
 
 @pytest.fixture(scope="module")

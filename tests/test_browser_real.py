@@ -6,14 +6,14 @@ import csv
 from pathlib import Path
 
 import pytest
+from browsing import Browser
 from conftest import FIXTURES, Run
-from test_browser_report import Browser, browser  # noqa: F401 - `browser` is a fixture
 
 pytestmark = pytest.mark.browser
 
 
 def test_the_demo_report_opens_clean_and_shows_what_the_tables_hold(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     cli: Run,
     tmp_path: Path,
 ) -> None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from browsing import Browser
 from sample_report import HOSTILE, sample_report
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from repdiag.report import write_report
@@ -26,92 +19,7 @@ from repdiag.report.tables import unescaped
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1280,1000",
-)
-
-
-class Browser:
-    """Chromium with one report open, and what was logged since it was opened."""
-
-    def __init__(self, driver: webdriver.Chrome) -> None:
-        self.driver = driver
-
-    def open(self, folder: Path, **media: str) -> None:
-        """Open the report in `folder` under media features such as `prefers-color-scheme`."""
-        self.driver.get("about:blank")
-        self.media(**media)
-        self.driver.get_log("browser")
-        self.driver.get_log("performance")
-        self.driver.get((folder / "report.html").as_uri())
-        self.js("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-    def media(self, kind: str = "", **features: str) -> None:
-        listed = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": listed})
-
-    def js(self, code: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(code, *arguments)
-
-    def all(self, selector: str) -> list[Any]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def complaints(self) -> list[str]:
-        """Console messages of any level but plain notes, CSP violations among them."""
-        return [e["message"] for e in self.driver.get_log("browser") if e["level"] not in ("INFO", "DEBUG")]
-
-    def requests(self) -> list[str]:
-        """Addresses that the page asked for, but for data URIs."""
-        entries = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        urls = [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
-        return [url for url in urls if not url.startswith("data:")]
-
-    def pixels(self) -> np.ndarray[Any, Any]:
-        """The map's canvas as an (H, W, 4) array."""
-        text = self.js("return document.getElementById('map-canvas').toDataURL('image/png')")
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.split(",")[1]))).convert("RGBA"))
-
-    def table(self, selector: str = "#class-table") -> list[list[str]]:
-        """Shown rows of a table: exact values where there are any, texts otherwise."""
-        rows: list[list[str]] = self.js(
-            """return [...document.querySelector(arguments[0]).tBodies[0].rows].filter(r => !r.hidden).map(
-            r => [...r.cells].map(c => c.querySelector("data") ? c.querySelector("data").value
-                                                               : c.textContent))""",
-            selector,
-        )
-        return rows
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Headless Chromium; where it is missing the tests fail, since a page nobody opened is not tested."""
-    for program in (CHROMIUM, DRIVER):
-        if not program.exists():
-            pytest.fail(
-                f"{program} is missing: install the packages chromium and chromium-driver (make test does)"
-            )
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
+PLACE = {"pairs": "crowding", "clusters": "stability"}  # the sections that show these tables
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +100,11 @@ def test_pair_and_cluster_values_equal_the_csv(browser: Browser, reports: dict[s
         frame = pd.read_csv(reports[name] / f"{part}.csv", dtype=str, keep_default_na=False)
         known = {"pairs": PAIR_COLUMNS, "clusters": CLUSTER_COLUMNS}[part]
         heads = browser.js(
-            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", f"#{part} thead th"
+            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)",
+            f"#{PLACE[part]} table thead th",
         )
         named = {column.title: key for key, column in known.items()}
-        rows = browser.table(f"#{part} table")
+        rows = browser.table(f"#{PLACE[part]} table")
         assert len(rows) == min(15 if part == "pairs" else 200, len(frame))
         for row, (_, expected) in zip(rows, frame.head(len(rows)).iterrows(), strict=True):
             for cell, head in zip(row, heads, strict=True):

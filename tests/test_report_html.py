@@ -182,7 +182,7 @@ def test_a_bare_report_is_a_page_without_the_sections_it_cannot_fill() -> None:
             **dict.fromkeys(("samples", "classes", "features", "pairs", "clusters"), empty),
         )
     )
-    for section in ("verdicts", "sizes", "figures", "map", "classes", "pairs", "clusters", "riskiest"):
+    for section in ("verdicts", "crowding", "map", "stability", "features", "risk", "classes", "sizes"):
         assert f'id="{section}"' not in text
         assert f'href="#{section}"' not in text
     assert 'id="provenance"' in text

@@ -12,7 +12,7 @@ from repdiag.report import comparison_changes, comparison_done, comparison_views
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import curves, q_scores
 from repdiag.report.comparison_tables import DESCRIPTIONS
-from repdiag.report.html import asset, content_policy, environment
+from repdiag.report.page import asset, content_policy, environment
 from repdiag.report.tables import TableFile
 from repdiag.report.text import clean
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 
 from repdiag.report.columns import judged, numeric
 from repdiag.report.palette import OKABE_ITO, class_colors
@@ -18,15 +16,6 @@ from repdiag.types import Report
 MAX_POINTS = 10_000  # what a browser draws without a pause, and about 1 MB of page
 MISSING = 0xFFFF  # the code of "no label", "no place" and of names beyond the 65,535th
 NAME_LIMIT = 64  # characters of an id or a label that are shown
-
-
-def embedded_json(value: Any) -> Markup:
-    """`value` as JSON for a <script type="application/json">: no sequence that could end the element, and no
-    line separator that old parsers trip over. Raises ValueError on NaN."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - nothing in it can end or open an element now
 
 
 def map_data(report: Report) -> dict[str, Any] | None:

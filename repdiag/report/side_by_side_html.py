@@ -11,7 +11,7 @@ from repdiag.comparison.side_by_side import SideBySide
 from repdiag.report import comparison_changes, comparison_views, grids, side_by_side_views, trajectory_curves
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import q_scores
-from repdiag.report.html import asset, content_policy, environment
+from repdiag.report.page import asset, content_policy, environment
 from repdiag.report.side_by_side_tables import DESCRIPTIONS
 from repdiag.report.side_by_side_words import best_words, crowding_counts, fall_words, names_of
 from repdiag.report.tables import TableFile

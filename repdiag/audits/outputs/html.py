@@ -11,7 +11,7 @@ from repdiag.audits.outputs.figures import figures
 from repdiag.audits.outputs.tables import DESCRIPTIONS
 from repdiag.audits.types import Audit, Copies, Suspects
 from repdiag.report import grids
-from repdiag.report.html import asset, content_policy, environment
+from repdiag.report.page import asset, content_policy, environment
 from repdiag.report.tables import TableFile
 from repdiag.report.text import clean
 
