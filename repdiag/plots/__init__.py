@@ -1,0 +1,1 @@
+"""The report's figures for papers, drawn by matplotlib."""

@@ -1,0 +1,1 @@
+"""What the page shows beside numbers, chosen from what was measured."""
