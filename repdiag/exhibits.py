@@ -8,9 +8,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+MAX_SHOWN = 10_000
+"""Most samples that a map shows: what a browser draws without a pause. Files beside the page have all."""
+
+
+def placed_rows(columns: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    """Rows of the sample table that have a place on the map: on UMAP's, or on PCA's where there is no other.
+
+    Row numbers, ascending; none where the table has no map. UMAP leads because it may hold a draw of the samples
+    only, and both maps show the same ones.
+    """
+    for name in ("umap", "pca"):
+        if f"{name}_x" in columns and f"{name}_y" in columns:
+            both = np.stack([np.asarray(columns[f"{name}_{axis}"], np.float64) for axis in "xy"])
+            return np.flatnonzero(np.isfinite(both).all(0))
+    return np.empty(0, np.int64)
+
+
+def shown_rows(placed: npt.NDArray[np.int64], most: int = MAX_SHOWN) -> npt.NDArray[np.int64]:
+    """The rows of `placed` that are shown: all, or `most` of them evenly spaced, first and last included."""
+    if placed.size <= most:
+        return placed
+    return placed[np.linspace(0, placed.size - 1, most).round().astype(np.int64)]
 
 
 @dataclass(frozen=True)
