@@ -1,6 +1,7 @@
 """What every page of ours is: one HTML file that opens anywhere, offline, and runs nothing but its own scripts.
 
-A page's template extends layout.html.j2. `report.css` is under each of them; what else a page needs it names.
+A page's template extends layout.html.j2. `report.css` and `page.js` are under each of them; what else a page needs
+it names.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ def render_page(
     data: Mapping[str, Any] | None = None,
     **context: Any,
 ) -> str:
-    """The text of a page: `styles` and `scripts` by the names of their files, each once and in this order.
+    """The text of a page: `styles` and `scripts` by the names of their files, each once and in this order; report.css
+    and page.js, which every page has, before them.
 
     `data` (element id -> anything JSON has a form for) is put behind everything that is seen, so that the page is
     painted before it is parsed; a script reads it with `JSON.parse(document.getElementById(id).textContent)`.
     """
     style = Markup("\n").join(asset(name) for name in dict.fromkeys(("report.css", *styles)))
-    code = tuple(asset(name) for name in dict.fromkeys(scripts))
+    code = tuple(asset(name) for name in dict.fromkeys(("page.js", *scripts)))
     rendered = (
         environment()
         .get_template(template)
