@@ -106,7 +106,7 @@ def pooled(network: nn.Module, images: torch.Tensor) -> tuple[Pooled, int]:
     return module, int(features.shape[1])
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode the turned weights would refuse gradients for ever, and heat maps need them
 def runs_channels_last(network: nn.Module, images: torch.Tensor) -> bool:
     """Whether the network computes with channels_last weights and images too; it is left as it was."""
     try:
