@@ -203,11 +203,12 @@ def test_values_shown_carry_the_exact_number() -> None:
 def test_a_large_map_is_sampled_and_says_so() -> None:
     """Beyond 10,000 samples the map holds 10,000, evenly spaced from the first to the last."""
     report = sample_report(25_000, 16)
-    data = scatter.map_data(report)
-    assert data is not None
+    shown = scatter.scatter(report)
+    assert shown is not None
+    data = scatter.map_data(report, shown)
     assert (data["count"], data["total"]) == (10_000, 25_000)
-    assert data["ids"][0] == report.samples.columns["id"][0]
-    assert data["ids"][-1] == report.samples.columns["id"][-1]
+    assert (shown.rows[0], shown.rows[-1]) == (0, 24_999)
+    assert set(np.diff(shown.rows)) == {2, 3}
     assert "Shown are 10,000 of 25,000 images, evenly spaced" in render(report)
     assert "evenly spaced" not in render(sample_report(500, 16))
 
@@ -218,10 +219,13 @@ def test_map_places_and_names_survive_packing() -> None:
     x = report.samples.columns["umap_x"].copy()
     x[7] = np.nan
     samples = Table({**report.samples.columns, "umap_x": x})
-    data = scatter.map_data(dataclasses.replace(report, samples=samples))
-    assert data is not None
+    partly = dataclasses.replace(report, samples=samples)
+    shown = scatter.scatter(partly)
+    assert shown is not None
+    data = scatter.map_data(partly, shown)
     kept = np.arange(400) != 7
-    unpacked = {key: np.frombuffer(base64.b64decode(data[key]), "<u2") for key in ("x", "y", "label")}
+    packed = {"label": data["label"], "x": data["planes"][0]["x"], "y": data["planes"][0]["y"]}
+    unpacked = {key: np.frombuffer(base64.b64decode(text), "<u2") for key, text in packed.items()}
     assert np.corrcoef(unpacked["x"], x[kept])[0, 1] == pytest.approx(1, abs=1e-6)
     y = report.samples.columns["umap_y"][kept]
     assert np.corrcoef(unpacked["y"], y)[0, 1] == pytest.approx(-1, abs=1e-6), "screens count downward"
@@ -534,5 +538,6 @@ def test_a_sample_without_a_label_is_neither_right_nor_wrong() -> None:
     assert [card.correct for card in views.riskiest(partly)] == [None] * len(views.riskiest(partly))
     assert 'class="wrong"' not in render(partly)
     assert 'class="wrong"' in render(report)
-    codes = np.frombuffer(base64.b64decode(scatter.map_data(partly)["correct"]), "<u2")
+    data = scatter.map_data(partly, scatter.scatter(partly))
+    codes = np.frombuffer(base64.b64decode(data["correct"]), "<u2")
     assert (codes == scatter.MISSING).sum() == 40

@@ -1,230 +1,236 @@
 "use strict";
-// The UMAP map: dots on a canvas, colored by what is chosen, each told by pointer or arrow keys.
-(() => {
-  const holder = document.getElementById("map-data");
-  if (!holder) return;
-  const data = JSON.parse(holder.textContent);
-  const MISSING = 0xffff;
-  const MARGIN = 18;
-  const LEGEND = 24; // more swatches than that tell nobody anything
+// The map's controls: how it is colored, the legend, pointer, fingers and keys.
+if (window.repdiagMap) (() => {
+  const map = window.repdiagMap, { state, make } = map;
+  const BUTTONS = 24, NEAR = 50, REACH = 14, FINGER = 26; // legend entries, images that N selects, pixels around a pointer
   const byId = (id) => document.getElementById(id);
-  const canvas = byId("map-canvas"), tip = byId("map-tip"), legend = byId("map-legend"), said = byId("map-said");
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const legend = byId("map-legend"), pick = byId("map-class"), lasso = byId("map-lasso"), section = byId("map");
+  const number = (v) => v.toLocaleString("en-US");
 
-  function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const view = new DataView(bytes.buffer);
-    return Uint16Array.from({ length: bytes.length / 2 }, (_, i) => view.getUint16(2 * i, true));
+  function svg(tag, values, ...inner) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [key, value] of Object.entries(values)) made.setAttribute(key, value);
+    made.append(...inner);
+    return made;
   }
 
-  const x = unpack(data.x), y = unpack(data.y);
-  const label = data.label && unpack(data.label);
-  const prediction = data.prediction && unpack(data.prediction);
-  const correct = data.correct && unpack(data.correct);
-  const MODES = [
-    ["class", "class", label && data.names.length > 0],
-    ["correct", "correct", Boolean(correct)],
-    ["risk", "risk", Boolean(data.risk)],
-    ["q_score", "Q-Score", Boolean(data.q_score)],
-  ].filter(([, , present]) => present);
-  let mode = MODES.length ? MODES[0][0] : null;
-  let only = MISSING, selected = -1, scale = 1, left = MARGIN;
-
-  // Light and dark pages need ramps that start near their own paper and end far from it.
-  const ramp = () => dark.matches
-    ? [[62, 70, 82], [214, 120, 60], [255, 222, 184]]
-    : [[205, 211, 218], [213, 94, 0], [94, 26, 0]];
-  const blank = () => (dark.matches ? "#4a525c" : "#c4c9cf");
-
-  function mix(share) {
-    const stops = ramp(), place = Math.min(0.9999, Math.max(0, share)) * (stops.length - 1);
-    const i = Math.floor(place), t = place - i;
-    return `rgb(${stops[i].map((c, j) => Math.round(c + t * (stops[i + 1][j] - c))).join(",")})`;
+  function entry(mode, code) {
+    const { color, ring } = map.lookOfCategory(mode, code), item = make("li"), button = make("button");
+    button.type = "button";
+    button.dataset.code = code;
+    button.setAttribute("aria-pressed", String(state.only === code));
+    const shape = ring ? { r: 4.2, fill: "none", stroke: color, "stroke-width": 1.8 } : { r: 5, fill: color };
+    button.append(svg("svg", { width: 12, height: 12, "aria-hidden": "true" }, svg("circle", { cx: 6, cy: 6, ...shape })));
+    button.append(make("bdi", "", code < mode.names.length ? mode.names[code] : mode.key === "cluster" ? "no cluster" : mode.key === "prediction" ? "no prediction" : "no label"));
+    button.append(make("span", "n", number(mode.counts[code])));
+    button.addEventListener("click", () => highlight(state.only === code ? null : code));
+    item.append(button);
+    return item;
   }
 
-  const limits = {};
-  for (const name of ["risk", "q_score"]) {
-    if (!data[name]) continue;
-    const known = data[name].filter((v) => v !== null).sort((a, b) => a - b);
-    const at = (q) => known[Math.round(q * (known.length - 1))];
-    limits[name] = [at(0.01), at(0.99)];
-  }
-
-  function color(i) {
-    if (mode === "class") return label[i] === MISSING ? blank() : data.colors[label[i]];
-    if (mode === "correct") return correct[i] === MISSING ? blank() : correct[i] ? (dark.matches ? "#56b4e9" : "#7db7dd") : (dark.matches ? "#ff9a52" : "#c2500a");
-    if (mode === null || data[mode][i] === null) return blank();
-    const [low, high] = limits[mode];
-    return mix(high > low ? (data[mode][i] - low) / (high - low) : 0.5);
-  }
-
-  function visible(i) {
-    return only === MISSING || label[i] === only;
-  }
-
-  // What matters is drawn last, on top: errors, and the high end of a scale.
-  function order() {
-    const rows = Array.from({ length: data.count }, (_, i) => i);
-    const rank = mode === "correct" ? (i) => (correct[i] === MISSING ? -1 : 1 - correct[i])
-      : mode === "risk" || mode === "q_score" ? (i) => (data[mode][i] === null ? -Infinity : data[mode][i])
-        : () => 0;
-    return rows.sort((a, b) => (visible(a) - visible(b)) || rank(a) - rank(b) || 0);
-  }
-
-  const px = (i) => left + x[i] * scale;
-  const py = (i) => MARGIN + y[i] * scale;
-
-  function draw() {
-    const width = canvas.clientWidth, ratio = window.devicePixelRatio || 1;
-    const wanted = (width - 2 * MARGIN) * data.aspect + 2 * MARGIN;
-    const height = Math.round(Math.min(Math.max(wanted, 260), 640));
-    canvas.style.height = `${height}px`;
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-    const wide = data.aspect <= 1 ? 65534 : 65534 / data.aspect;
-    const tall = data.aspect <= 1 ? 65534 * data.aspect : 65534;
-    scale = Math.min((width - 2 * MARGIN) / wide, (height - 2 * MARGIN) / tall);
-    left = (width - wide * scale) / 2;
-    const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    const radius = data.count > 5000 ? 1.9 : data.count > 1000 ? 2.6 : 3.6;
-    for (const i of order()) {
-      pen.globalAlpha = visible(i) ? 0.85 : 0.12;
-      pen.fillStyle = visible(i) ? color(i) : blank();
-      pen.beginPath();
-      pen.arc(px(i), py(i), radius, 0, 2 * Math.PI);
-      pen.fill();
+  function categories(mode) {
+    const k = mode.names.length, used = [];
+    for (let code = 0; code < k; code++) if (mode.counts[code]) used.push(code);
+    let listed = used;
+    if (used.length > BUTTONS) {
+      listed = used.slice().sort((a, b) => mode.counts[b] - mode.counts[a] || a - b).slice(0, BUTTONS);
+      if (state.only !== null && state.only < k && !listed.includes(state.only)) listed[BUTTONS - 1] = state.only;
+      listed.sort((a, b) => a - b);
     }
-    if (selected >= 0) {
-      pen.globalAlpha = 1;
-      pen.lineWidth = 2;
-      pen.strokeStyle = dark.matches ? "#fff" : "#000";
-      pen.beginPath();
-      pen.arc(px(selected), py(selected), radius + 3.5, 0, 2 * Math.PI);
-      pen.stroke();
+    if (mode.counts[k]) listed = listed.concat(k);
+    const list = make("ul", "map-entries");
+    list.append(...listed.map((code) => entry(mode, code)));
+    const notes = [], what = mode.key === "cluster" ? "clusters" : "classes";
+    if (used.length > BUTTONS) notes.push(`${BUTTONS} of ${number(used.length)} ${what} have a button, the largest; the list above has all.`);
+    if (mode.colors && used.length > 8) notes.push("Some colors look alike: highlight one to be sure.");
+    return notes.length ? [list, make("p", "map-note", notes.join(" "))] : [list];
+  }
+
+  function ramp(mode) {
+    const { ramp: colors } = map.colors(), box = make("div", "map-ramp"), ends = make("ol");
+    box.append(svg("svg", { viewBox: `0 0 ${colors.length} 1`, preserveAspectRatio: "none", "shape-rendering": "crispEdges", "aria-hidden": "true" },
+      ...colors.map((fill, i) => svg("rect", { x: i, width: 1.05, height: 1, fill }))));
+    for (const [q, name] of [[0, "least"], [0.25, "25%"], [0.5, "median"], [0.75, "75%"], [1, "greatest"]]) {
+      const item = make("li", "", String(Number(mode.quantile(q).toPrecision(3))));
+      item.append(make("small", "", name));
+      ends.append(item);
     }
+    box.append(ends);
+    const missing = map.n - mode.known;
+    return [box, make("p", "map-note", `Colors follow the rank: each quarter of the scale holds a quarter of the images.${missing ? ` ${number(missing)} without a ${mode.title} are gray.` : ""}`)];
   }
 
-  function words(i) {
-    const name = (codes) => (codes[i] === MISSING ? "none" : data.names[codes[i]]);
-    const lines = [data.ids[i]];
-    if (label) lines.push(`label: ${name(label)}`);
-    if (prediction) lines.push(`prediction: ${name(prediction)}${correct && correct[i] !== MISSING ? (correct[i] ? " (correct)" : " (wrong)") : ""}`);
-    if (data.risk) lines.push(`risk: ${data.risk[i] ?? "none"}`);
-    if (data.q_score) lines.push(`Q-Score: ${data.q_score[i] ?? "none"}`);
-    return lines;
+  function explain() {
+    const { mode } = state;
+    const focused = legend.contains(document.activeElement) ? document.activeElement.dataset.code : undefined;
+    legend.replaceChildren(...(!mode ? [] : mode.kind === "category" ? categories(mode) : ramp(mode)));
+    if (focused !== undefined) legend.querySelector(`[data-code="${focused}"]`)?.focus();
   }
 
-  function select(i) {
-    if (i === selected) return;
-    selected = i;
-    tip.hidden = i < 0;
-    if (i >= 0) {
-      const lines = words(i);
-      tip.textContent = lines.join("\n");
-      said.textContent = lines.join(" · ");
-      const right = px(i) > canvas.clientWidth / 2;
-      tip.style.left = right ? "auto" : `${px(i) + 12}px`;
-      tip.style.right = right ? `${canvas.clientWidth - px(i) + 12}px` : "auto";
-      tip.style.top = `${Math.max(0, py(i) - 24)}px`;
+  function highlight(code) {
+    state.only = code;
+    pick.value = code === null ? "" : String(code);
+    map.focus(-1);
+    map.tell("look");
+  }
+
+  function colorBy(mode) {
+    state.mode = mode;
+    const listed = mode && mode.kind === "category" && mode.key !== "correct" && mode.names.length > 1;
+    byId("map-pick").hidden = !listed;
+    if (listed) {
+      const all = new Option(mode.key === "cluster" ? "all clusters" : "all classes", "");
+      pick.replaceChildren(all, ...mode.names.map((name, code) => new Option(name, code)));
     }
-    draw();
+    highlight(null);
   }
 
-  function nearest(ox, oy, reach, allowed) {
-    let best = -1, least = reach * reach;
-    for (let i = 0; i < data.count; i++) {
-      if (!visible(i)) continue;
-      const dx = px(i) - ox, dy = py(i) - oy;
-      if (allowed && !allowed(dx, dy, i)) continue;
-      const distance = dx * dx + dy * dy;
-      if (distance < least) { least = distance; best = i; }
+  function chooser() {
+    byId("map-controls").hidden = byId("map-help").hidden = false;
+    byId("map-modes").hidden = !map.modes.length;
+    for (const mode of map.modes) {
+      const item = make("label"), input = make("input");
+      Object.assign(input, { type: "radio", name: "map-mode", value: mode.key, checked: mode === state.mode });
+      input.addEventListener("change", () => colorBy(mode));
+      item.append(input, make("span", "", mode.title));
+      byId("map-modes").append(item);
+    }
+    pick.addEventListener("change", () => highlight(pick.value === "" ? null : Number(pick.value)));
+    lasso.addEventListener("click", () => {
+      state.selecting = !state.selecting;
+      lasso.setAttribute("aria-pressed", String(state.selecting));
+      section.classList.toggle("selecting", state.selecting);
+      map.say(state.selecting ? "Draw around dots to select them." : "");
+    });
+  }
+
+  function clear(view) {
+    if (view.path) view.path = null;
+    else if (state.size) map.choose([]);
+    map.focus(-1);
+    view.mark();
+  }
+
+  // One pointer moves the picture, draws or points; two fingers zoom.
+  function pointers(view) {
+    const { canvas } = view, down = new Map();
+    let start = null, adding = false, hint = 0;
+    const at = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+    const spread = () => { const [a, b] = [...down.values()]; return [Math.hypot(a[0] - b[0], a[1] - b[1]), (a[0] + b[0]) / 2, (a[1] + b[1]) / 2]; };
+
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      down.set(event.pointerId, at(event));
+      canvas.setPointerCapture(event.pointerId);
+      if (down.size > 1) { view.path = start = null; view.mark(); return; }
+      start = at(event);
+      adding = event.shiftKey;
+      if (state.selecting || adding) { view.path = [start]; canvas.classList.add("drawing"); }
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const now = at(event), before = down.get(event.pointerId);
+      if (!before) {
+        if (event.pointerType !== "touch") map.focus(view.nearest(...now, REACH), view);
+        return;
+      }
+      const was = down.size === 2 ? spread() : null;
+      down.set(event.pointerId, now);
+      if (was) {
+        const [far, x, y] = spread();
+        if (was[0] > 0) view.zoomAt(far / was[0], x, y);
+      } else if (view.path) {
+        const last = view.path[view.path.length - 1];
+        if (Math.hypot(now[0] - last[0], now[1] - last[1]) >= 2) view.path.push(now);
+        map.focus(-1);
+        view.mark();
+      } else if (start && view.zoom > 1) {
+        const [x, y] = [view.place(...before), view.place(...now)].reduce((a, b) => [a[0] - b[0], a[1] - b[1]]);
+        canvas.classList.add("dragging");
+        map.focus(-1);
+        view.look(view.zoom, view.x + x, view.y + y);
+      }
+    });
+    function up(event) {
+      if (!down.delete(event.pointerId)) return;
+      canvas.classList.remove("dragging", "drawing");
+      const { path } = view, now = at(event);
+      view.path = null;
+      if (event.type === "pointercancel" || down.size) return view.mark();
+      if (path && path.length > 2) map.choose(map.inside(view, path), adding);
+      else if (start && Math.hypot(now[0] - start[0], now[1] - start[1]) < 8) {
+        map.focus(view.nearest(...now, event.pointerType === "touch" ? FINGER : REACH), view);
+      }
+      start = null;
+      view.mark();
+    }
+    canvas.addEventListener("pointerup", up);
+    canvas.addEventListener("pointercancel", up);
+    canvas.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch" && !down.size) map.focus(-1); });
+    canvas.addEventListener("wheel", (event) => {
+      const note = view.plot.querySelector(".map-hint");
+      if (!event.ctrlKey && !event.metaKey) { // the page scrolls on
+        note.hidden = false;
+        clearTimeout(hint);
+        hint = setTimeout(() => { note.hidden = true; }, 900);
+        return;
+      }
+      event.preventDefault();
+      note.hidden = true;
+      view.zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0025)), ...at(event));
+    }, { passive: false });
+  }
+
+  const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+  // The nearest dot in the quarter that the arrow points to.
+  function beyond(view, [wx, wy]) {
+    const { x, y } = view.plane, i = state.focus;
+    let best = -1, least = Infinity;
+    for (let j = 0; j < map.n; j++) {
+      if (j === i || !map.inPlay(j)) continue;
+      const dx = x[j] - x[i], dy = y[j] - y[i], along = dx * wx + dy * wy, aside = Math.abs(dx * wy + dy * wx);
+      const far = dx * dx + dy * dy;
+      if (along > 0 && aside <= along && far < least) { least = far; best = j; }
     }
     return best;
   }
 
-  const KEYS = {
-    ArrowLeft: (dx, dy) => dx < 0 && Math.abs(dy) <= -dx,
-    ArrowRight: (dx, dy) => dx > 0 && Math.abs(dy) <= dx,
-    ArrowUp: (dx, dy) => dy < 0 && Math.abs(dx) <= -dy,
-    ArrowDown: (dx, dy) => dy > 0 && Math.abs(dx) <= dy,
-  };
-  canvas.addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect();
-    select(nearest(event.clientX - box.left, event.clientY - box.top, 14));
-  });
-  canvas.addEventListener("pointerleave", () => select(-1));
-  canvas.addEventListener("blur", () => select(-1));
-  canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") return select(-1);
-    const allowed = KEYS[event.key];
-    if (!allowed) return;
-    event.preventDefault();
-    if (selected < 0) return select(nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, 1e9));
-    const next = nearest(px(selected), py(selected), 1e9, (dx, dy, i) => i !== selected && allowed(dx, dy));
-    if (next >= 0) select(next);
-  });
-
-  function swatch(fill, text) {
-    const item = document.createElement("span");
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("width", 11);
-    svg.setAttribute("height", 11);
-    const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-    for (const [key, value] of Object.entries({ cx: 5.5, cy: 5.5, r: 5, fill })) dot.setAttribute(key, value);
-    svg.append(dot);
-    const name = document.createElement("bdi");
-    name.textContent = text;
-    item.append(svg, name);
-    return item;
+  function walk(view, way) {
+    const next = state.focus < 0 ? view.nearest(view.side() / 2, view.side() / 2, 1e6) : beyond(view, way);
+    if (next < 0) return;
+    const [x, y] = [view.px(next), view.py(next)], edge = 24, side = view.side();
+    if (Math.min(x, y) < edge && view.zoom > 1 || Math.max(x, y) > side - edge && view.zoom > 1) view.look(view.zoom, view.plane.x[next], view.plane.y[next]);
+    map.focus(next, view);
   }
 
-  function explain() {
-    const items = [];
-    if (mode === "class") {
-      if (data.names.length <= LEGEND) items.push(...data.names.map((name, i) => swatch(data.colors[i], name)));
-      if (data.even) {
-        const note = document.createElement("span");
-        note.className = "fine";
-        note.textContent = `${data.names.length} classes: their colors are spread evenly around the color circle and some look alike; highlight a class to tell.`;
-        items.push(note);
-      }
-    } else if (mode === "correct") {
-      const sample = (value) => color(correct.findIndex((v) => v === value));
-      if (correct.includes(0)) items.push(swatch(sample(0), "misclassified"));
-      if (correct.includes(1)) items.push(swatch(sample(1), "classified correctly"));
-      if (correct.includes(MISSING)) items.push(swatch(blank(), "no label"));
-    } else if (mode) {
-      const [low, high] = limits[mode];
-      for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-        const value = (low + share * (high - low)).toPrecision(3);
-        items.push(swatch(mix(share), share === 0 ? `${value} or less` : share === 1 ? `${value} or more` : value));
-      }
-      if (data[mode].includes(null)) items.push(swatch(blank(), "none"));
+  function keys(view) {
+    view.canvas.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const way = WAYS[event.key], step = map.STEPS / 8 / view.zoom;
+      if (way && event.shiftKey) view.look(view.zoom, view.x + way[0] * step, view.y + way[1] * step);
+      else if (way) walk(view, way);
+      else if (event.key === "+" || event.key === "=") view.zoomAt(1.5);
+      else if (event.key === "-") view.zoomAt(1 / 1.5);
+      else if (event.key === "0") view.look(1, 0, 0);
+      else if (event.key.toLowerCase() === "n" && state.focus >= 0) map.choose(map.around(view, state.focus, NEAR), event.shiftKey);
+      else if ((event.key === "Enter" || event.key === " ") && state.focus >= 0) map.flip(state.focus);
+      else if (event.key === "Escape") clear(view);
+      else return;
+      event.preventDefault();
+    });
+    view.canvas.addEventListener("blur", () => map.focus(-1));
+    const group = view.figure.querySelector(".map-zoom");
+    group.hidden = false;
+    for (const [name, act] of [["in", () => view.zoomAt(1.5)], ["out", () => view.zoomAt(1 / 1.5)], ["all", () => view.look(1, 0, 0)]]) {
+      group.querySelector(`[data-zoom="${name}"]`).addEventListener("click", act);
     }
-    legend.replaceChildren(...items);
   }
 
-  function refresh() { explain(); draw(); }
-
-  byId("map-controls").hidden = false;
-  for (const [name, title] of MODES) {
-    const item = document.createElement("label"), input = document.createElement("input"), text = document.createElement("span");
-    Object.assign(input, { type: "radio", name: "map-mode", value: name, checked: name === mode });
-    input.addEventListener("change", () => { mode = name; refresh(); });
-    text.textContent = title;
-    item.append(input, text);
-    byId("map-modes").append(item);
-  }
-  if (label && data.names.length > 1) {
-    const pick = byId("map-class");
-    pick.add(new Option("all classes", MISSING));
-    data.names.forEach((name, i) => pick.add(new Option(name, i)));
-    pick.addEventListener("change", () => { only = Number(pick.value); refresh(); });
-    byId("map-pick").hidden = false;
-  }
-  if (!MODES.length) byId("map-controls").hidden = true;
-  dark.addEventListener("change", refresh);
-  new ResizeObserver(draw).observe(canvas.parentElement);
-  refresh();
+  map.on("look", explain);
+  map.start();
+  chooser();
+  colorBy(state.mode);
+  for (const view of map.views) { pointers(view); keys(view); }
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) window.matchMedia(query).addEventListener("change", map.recolor);
+  document.addEventListener("repdiag:theme", map.recolor);
 })();
