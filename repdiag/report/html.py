@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from repdiag.report import grids
 from repdiag.report.page import render_page
 from repdiag.report.sections import SECTIONS
@@ -23,11 +25,40 @@ def render(report: Report, tables: Written | None = None) -> str:
         data={name: value for part in data for name, value in part.items()},
         skip_to=shown[0][0].key,
         report=report,
-        counts=_counts(report),
+        facts=facts(report),
+        day=_day(report.created),
+        warned=len(report.warnings),
+        places=_places(report, [(section.key, section.title) for section, _ in shown]),
         sections=shown,
     )
 
 
-def _counts(report: Report) -> list[tuple[int, str]]:
-    counts = [(len(report.samples), "images"), (len(report.features), "features")]
-    return counts + ([(len(report.classes), "classes")] if len(report.classes) else [])
+def facts(report: Report) -> list[tuple[str, str]]:
+    """What was scored, in a line: (number, what it counts); the number is empty where the words say it all."""
+    architecture = report.encoder.get("architecture")
+    samples, evaluated = report.dataset.get("samples"), len(report.samples)
+    said = [("", grids.text(architecture))] if architecture else []
+    said.append((f"{len(report.features):,}", "features"))
+    said.append((f"{evaluated:,}", "images"))
+    if isinstance(samples, int) and samples > evaluated > 0:
+        said[-1] = (f"{evaluated:,}", f"of {samples:,} images scored")
+    return said + ([(f"{len(report.classes):,}", "classes")] if len(report.classes) else [])
+
+
+def _places(report: Report, sections: list[tuple[str, str]]) -> dict[str, str]:
+    """Ids that a link can lead to and what they are called: the sections, and the families among the metrics."""
+    places = dict(sections)
+    if "metrics" in places:
+        families = dict.fromkeys(m.spec.family for m in report.measurements)
+        places |= {f"family-{family}": places["metrics"] for family in families}
+    return places
+
+
+def _day(created: str) -> str:
+    """ "21 Nov 2026" of an ISO time; the text itself where it is none."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return grids.text(created)
+    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[moment.month - 1]
+    return f"{moment.day} {month} {moment.year}"

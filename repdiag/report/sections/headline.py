@@ -13,18 +13,25 @@ from repdiag.types import Interval, Report
 
 @dataclass(frozen=True)
 class View:
-    """Families of metrics, headline metrics that were skipped, the risk in words, warnings."""
+    """Headline metrics, those that were skipped by reason, the risk in words, warnings and how many there are."""
 
-    families: list[tuple[str, list[views.Metric]]]
+    cards: list[views.Metric]
     not_measured: list[tuple[str, list[str]]]
     risk: dict[str, Any] | None
     warnings: list[str]
+    warned: int
 
 
 def view(report: Report, written: Written) -> View:
     """Always there."""
-    warnings = [grids.text(w) for w in report.warnings[: grids.MAX_ROWS]]
-    return View(views.families(report), views.not_measured(report), risk_words(report), warnings)
+    cards = [
+        metric
+        for _, metrics in views.families(report)
+        for metric in metrics
+        if metric.spec.headline and metric.skipped is None
+    ]
+    warnings = [grids.text(warning) for warning in report.warnings[: grids.MAX_ROWS]]
+    return View(cards, views.not_measured(report), risk_words(report), warnings, len(report.warnings))
 
 
 def risk_words(report: Report) -> dict[str, Any] | None:
@@ -42,4 +49,4 @@ def risk_words(report: Report) -> dict[str, Any] | None:
     return {**said, "validated": bool(risk.get("validated")), "measured": measured}
 
 
-SECTION = Section("headline", "Headline", view)
+SECTION = Section("headline", "Headline", view, ("headline.css",))
