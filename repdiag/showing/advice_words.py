@@ -37,4 +37,5 @@ def audit(facts: Facts, budget: int | None = None) -> str:
 def rounded(number: float) -> int:
     """Two digits: an estimate is no count."""
     digits = max(0, len(str(int(number))) - 2)
-    return round(number / 10**digits) * 10**digits
+    scale: int = 10**digits
+    return round(number / scale) * scale
