@@ -69,7 +69,7 @@ class Spatial:
         """(B, *shape) of any float type -> (B, h, w, channels) float32, without the prefix."""
         values = values.float()
         if self.kind == "tokens":
-            return values[:, self.prefix :].unflatten(1, self.grid)
+            return values[:, self.prefix :].reshape(len(values), *self.grid, self.channels)
         return values if self.channels_last else values.permute(0, 2, 3, 1)
 
 

@@ -36,8 +36,8 @@ def overlap(heat: Any, mask: Any, threshold: float = THRESHOLD) -> Overlap:
     With A the heat map divided by its maximum, R = {A >= threshold} and M = {mask >= 0.5}:
     `iou` = s(R & M) / s(R | M), s the sum of A over a region (P, but for the threshold: the paper does not say how its
     region is cut; 0.5 is ours, O); `mass` = sum(A mask) / sum(A) (O); `area` = mean(mask) (O). As s weighs by the heat,
-    iou is no plain intersection over union: cold parts of the mask count for little. Sums in float64. NaN where the heat
-    map is 0 everywhere, or no pixel of the mask reaches 0.5. The result does not change with the scale of a heat map.
+    iou is no plain intersection over union: cold parts of the mask count for little. Sums in float64. NaN where the
+    heat map is 0 everywhere, or no pixel of the mask reaches 0.5. The result does not change with the scale of a heat map.
 
     >>> found = overlap([[[2.0, 1.0], [0.0, 0.0]]], [[[1.0, 0.0], [0.0, 0.0]]])
     >>> round(float(found.iou[0]), 3), round(float(found.mass[0]), 3), float(found.area[0])
@@ -63,7 +63,8 @@ def overlap(heat: Any, mask: Any, threshold: float = THRESHOLD) -> Overlap:
     whole = scaled.sum((1, 2))
     area = masks.mean((1, 2)) if values.size else np.zeros(len(values))
 
-    def told(top: DoubleArray, bottom: DoubleArray) -> DoubleArray:
-        return np.divide(top, bottom, out=np.full(len(values), np.nan), where=there)
+    def told(part: DoubleArray, whole: DoubleArray) -> DoubleArray:
+        found: DoubleArray = np.divide(part, whole, out=np.full(len(values), np.nan), where=there)
+        return found
 
     return Overlap(told(both, either), told(mass, whole), np.where(there, area, np.nan))
