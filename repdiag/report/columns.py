@@ -63,6 +63,19 @@ CLUSTER_COLUMNS = {
 }
 """Columns of clusters.csv."""
 
+FEATURE_COLUMNS = {
+    "feature": Column("Feature"),
+    "activation_frequency": Column("Stands out in", "%"),
+    "in_s": Column("In S"),
+    "adapted_frequency": Column("Stands out in (adapted rule)", "%"),
+    "in_adapted_s": Column("In S (adapted rule)"),
+    "kept": Column("Kept"),
+    "active_share": Column("Above zero in", "share"),
+    "mean": Column("Mean"),
+    "std": Column("Spread (std)"),
+}
+"""Columns of features.csv: `kept` is the smallest set of features that keeps the accuracy."""
+
 EMPTY_HEADERS = {
     "classes.csv": tuple(name for name in CLASS_COLUMNS if name != "parent"),
     "features.csv": ("feature", "activation_frequency", "in_s"),

@@ -9,12 +9,15 @@ import numpy as np
 from markupsafe import Markup
 
 from repdiag.report.figure import Figure, complete, value_of
+from repdiag.report.numbers import is_missing
 from repdiag.report.svg import Axes, tag
 from repdiag.types import Report
 
 Line = list[tuple[float, float]]
 LINES = ("line", "line other dashed", "line third dotted", "line fourth dash-dot", "line soft long-dash")
 """Classes of the lines of one figure: each differs from the others in dash as well as in color."""
+PLAIN = "line soft dashed"
+"""What there is to beat: gray, for the color of errors is kept for errors."""
 
 
 def _column(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> Line:
@@ -60,7 +63,7 @@ def compression(report: Report) -> Figure | None:
     others = [
         (class_, said, _column(rows, "kept", name))
         for class_, name, said in (
-            (LINES[1], "random_mean", "random features, as many"),
+            (PLAIN, "random_mean", "random features, as many"),
             (LINES[2], "top_variance", "features of the largest variance"),
             (LINES[3], "pca", "principal components (PCA)"),
         )
@@ -68,10 +71,10 @@ def compression(report: Report) -> Figure | None:
     others = [(class_, said, line) for class_, said, line in others if line]
     axes = Axes((ours[0][0], ours[-1][0]), _limits([ours, band, spread, *(line for *_, line in others)]))
     parts = [axes.frame("share of features kept", "probe accuracy", xunit="share", yunit="share")]
-    parts.append(axes.path(spread, "area other", closed=True))
+    parts.append(axes.path(spread, "area soft", closed=True))
     parts.append(axes.path(band, "area", closed=True))
     parts += [axes.path(line, class_) for class_, _, line in reversed(others)]
-    parts += [axes.path(ours, LINES[0]), *_dots(axes, ours)]
+    parts += [axes.path(ours, LINES[0]), *_dots(axes, ours), *_choice(axes, report, rows)]
     legend = [(LINES[0], "features chosen by activation frequency")]
     legend += [(class_, said) for class_, said, _ in others]
     caption = (
@@ -90,6 +93,25 @@ def compression(report: Report) -> Figure | None:
         tuple(legend),
         tuple(rows),
     )
+
+
+def _choice(axes: Axes, report: Report, rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """A line and a ring at the smallest share that is within a point of all features, and how many it is."""
+    found = report.value("smallest_subset")
+    if found is None:
+        return []
+    row = next((row for row in rows if abs(float(row["kept"]) - found.value) < 1e-9), None)
+    if row is None or found.value >= 1 or is_missing(row.get("features")):
+        return []
+    x, y = axes.x(found.value), axes.y(float(row["accuracy"]))
+    floor, words = axes.height - axes.bottom, f"{row['features']} features"
+    last = found.value > sum(axes.xlim) / 2
+    return [
+        tag("line", x1=x, x2=x, y1=axes.top, y2=floor, class_="chosen"),
+        tag("circle", cx=x, cy=y, r=6, class_="hollow"),
+        tag("circle", cx=x, cy=y, r=3, class_="dot"),
+        tag("text", words, x=x - 6 if last else x + 6, y=floor - 7, class_="label end" if last else "label"),
+    ]
 
 
 def reliability(report: Report) -> Figure | None:
@@ -139,7 +161,7 @@ def selective(report: Report) -> Figure | None:
     others = [
         (class_, said, _column(rows, "set_aside", name))
         for class_, name, said in (
-            (LINES[1], "random", "setting any aside: the plain accuracy"),
+            (PLAIN, "random", "setting any aside: the plain accuracy"),
             (LINES[2], "q_score", "by Q-Score"),
             (LINES[3], "confidence", "by the probe's own confidence (needs labels)"),
             (LINES[4], "oracle", "all errors first: the limit"),

@@ -14,7 +14,10 @@ from repdiag.types import MetricResult
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its heading, the sentence below it and its key (class name of the mark, text)."""
+    """A drawing with its heading, the sentence below it and its key (class name of the mark, text).
+
+    `said` is what this report's numbers say, in one or two sentences above the drawing; `caption` how to read it.
+    """
 
     key: str
     title: str
@@ -22,6 +25,7 @@ class Figure:
     caption: str
     legend: tuple[tuple[str, str], ...] = ()
     rows: tuple[Mapping[str, Any], ...] = ()
+    said: str = ""
 
 
 def complete(found: MetricResult | None, *keys: str) -> list[Mapping[str, Any]]:

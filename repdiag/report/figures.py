@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from repdiag.report.activation import activation_curve
 from repdiag.report.columns import judged, numeric
 from repdiag.report.curves import compression, reliability, selective
 from repdiag.report.figure import Figure, complete, value_of
@@ -12,7 +13,6 @@ from repdiag.report.svg import Axes, tag
 from repdiag.report.text import clean, shortened
 from repdiag.types import Report
 
-MAX_POINTS = 600  # a curve with more points than pixels only makes the page heavier
 MAX_BINS = 36
 SMALL = 20  # samples in a group of a histogram below which its shape means nothing
 
@@ -28,42 +28,6 @@ def figures(report: Report) -> list[Figure]:
         activation_curve(report),
     )
     return [figure for figure in made if figure is not None]
-
-
-def activation_curve(report: Report) -> Figure | None:
-    """How often each feature is active, most active first, with the band of discriminative features S."""
-    frequency = numeric(report.features, "activation_frequency")
-    in_s = report.features.columns.get("in_s")
-    if frequency is None or frequency.size == 0 or not np.isfinite(frequency).all():
-        return None
-    spec = report.measurement("activation_frequency")
-    unit = spec.spec.unit if spec is not None else ""
-    inside = np.zeros(frequency.size, dtype=bool) if in_s is None else np.asarray(in_s, dtype=bool)
-    order = np.argsort(-frequency, kind="stable")
-    frequency, inside = frequency[order], inside[order]
-    d, top = frequency.size, float(frequency[0]) or 1.0
-    axes = Axes((0.0, float(d)), (0.0, 1.05 * top))
-    parts = []
-    if inside.any():
-        first, last = np.flatnonzero(inside)[[0, -1]]
-        left, right = axes.x(float(first)), axes.x(float(last + 1))
-        floor = axes.height - axes.bottom
-        parts.append(
-            tag("rect", x=left, y=axes.top, width=right - left, height=floor - axes.top, class_="band")
-        )
-        parts.append(tag("text", "S", x=(left + right) / 2, y=axes.top + 18, class_="mark mid"))
-    parts.append(axes.frame("features, most often active first", "share of images", yunit=unit))
-    rows = np.unique(np.linspace(0, d - 1, min(d, MAX_POINTS)).round().astype(int))
-    line = [(float(i) + 0.5, float(frequency[i])) for i in rows]
-    parts.append(axes.path([(line[0][0], 0.0), *line, (line[-1][0], 0.0)], "area", closed=True))
-    parts.append(axes.path(line, "line"))
-    caption = f"Share of the images in which each of the {d:,} features stands out."
-    if inside.any():
-        caption += (
-            f" The shaded band holds the {int(inside.sum()):,} discriminative features S; those to its left"
-            " respond to the most images (generic), those to its right to the fewest (rare)."
-        )
-    return Figure("activation", "Activation frequency", axes.figure("Activation frequency", *parts), caption)
 
 
 def risk_predictors(report: Report) -> Figure | None:
