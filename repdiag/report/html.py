@@ -10,6 +10,8 @@ from repdiag.report.sections import SECTIONS
 from repdiag.report.sections.section import Written
 from repdiag.types import Report
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 
 def render(report: Report, tables: Written | None = None) -> str:
     """The page's text. `tables` (file name -> rows) is what the files beside the page hold."""
@@ -60,5 +62,4 @@ def _day(created: str) -> str:
         moment = datetime.fromisoformat(created)
     except ValueError:
         return grids.text(created)
-    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[moment.month - 1]
-    return f"{moment.day} {month} {moment.year}"
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"

@@ -12,9 +12,11 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from repdiag.report import svg
 from repdiag.report.columns import cell, numeric
+from repdiag.report.formula import readable
 from repdiag.report.grids import MAX_ROWS, Cell, Grid, cell_of, grid, text
 from repdiag.report.numbers import (
     ARROWS,
@@ -51,6 +53,7 @@ class Metric:
     arrow_words: str
     status_words: str
     meaning: str
+    formula: Markup
     skipped: str | None = None
     value: str = ""  # with "%", but a unit in words stands apart
     unit: str = ""
@@ -75,6 +78,7 @@ def metric(measurement: Measurement) -> Metric:
         WORDS[spec.direction],
         STATUS_WORDS[spec.status],
         sentence(spec.meaning),
+        readable(spec.formula),
     )
     if not isinstance(outcome, MetricResult):
         return Metric(*common, skipped=text(outcome.reason))
