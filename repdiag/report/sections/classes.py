@@ -58,12 +58,12 @@ def view(report: Report, written: Written) -> View | None:
     at = titles.index(CLASS_COLUMNS[name].title)
     values = numeric(report.classes, name)
     assert values is not None
-    lowest = float(values[worst]) < float(values[best])
+    differ = float(values[worst]) < float(values[best])
     marks = tuple(
-        lowest and bool(row[at].exact) and float(row[at].exact) == float(values[worst]) for row in grid.rows
+        differ and bool(row[at].exact) and float(row[at].exact) == float(values[worst]) for row in grid.rows
     )
-    told = (_told(report, name, row) for row in (best, worst))
-    return View(grid, CLASS_COLUMNS[name].title, at, *told, marks, bars, FIRST)
+    highest, lowest = (_told(report, name, row) for row in (best, worst))
+    return View(grid, CLASS_COLUMNS[name].title, at, highest, lowest, marks, bars, FIRST)
 
 
 def _bar(exact: str, error: bool) -> str:
