@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from repdiag.report.axes_figure import Scale, lines, null_band, place
+from repdiag.report.axes_figure import Scale, axis, lines, null_band, place
 from repdiag.report.columns import CLUSTER_COLUMNS, Column, column_of, numeric
 from repdiag.report.figure import Figure
 from repdiag.report.grids import Cell, cell_of
@@ -18,7 +18,8 @@ from repdiag.report.svg import Axes, tag
 from repdiag.types import Null, Report
 
 LEVELS = (0.5, 0.6, 0.75, 0.85)
-"""Where the categories of `cluster_jaccard` begin: dissolved up to 0.5, a pattern from 0.6, valid, highly stable."""
+WORDS = ("dissolved", "doubtful", "pattern", "valid", "highly stable")
+"""The categories of `cluster_jaccard`, and where one ends and the next begins."""
 
 UNIT_SCALE = Scale(0.0, 1.0)
 
@@ -45,9 +46,11 @@ class Dots:
     """Clusters that come back least, or all of them, the lowest first; `total` are all, `rows` those listed."""
 
     before: tuple[Column, ...]
+    title: str
     after: tuple[Column, ...]
     rows: tuple[DotRow, ...]
     total: int
+    axis: Markup
 
 
 def dots(report: Report, null: Null | None) -> Dots | None:
@@ -80,12 +83,15 @@ def dots(report: Report, null: Null | None) -> Dots | None:
         for i in order
     )
     heads = [tuple(column_of(name, CLUSTER_COLUMNS) for name in names) for names in (before, after)]
-    return Dots(heads[0], heads[1], rows, len(table))
+    ticks = [(0.0, "0"), *((level, f"{level:g}".lstrip("0")) for level in LEVELS), (1.0, "1")]
+    return Dots(
+        heads[0], CLUSTER_COLUMNS["jaccard"].title, heads[1], rows, len(table), axis(UNIT_SCALE, ticks)
+    )
 
 
 def _dot(value: float, null: Null | None) -> Markup:
     """A dot between 0 and 1 with the levels behind it; its number stands in the next cell."""
-    height = 22
+    height = 30
     parts: list[Markup] = lines(UNIT_SCALE, LEVELS, "guide", height)
     if null is not None:
         parts += null_band(UNIT_SCALE, null.mean, null.std, height)
@@ -104,7 +110,7 @@ def histogram(report: Report, null: Null | None) -> Figure | None:
     known = values[np.isfinite(values)]
     edges = np.linspace(0, 1, BINS + 1)
     counts = np.histogram(known, edges)[0]
-    axes = Axes((0.0, 1.0), (0.0, 1.1 * float(counts.max())), width=620, height=240)
+    axes = Axes((0.0, 1.0), (0.0, 1.25 * float(counts.max())), width=640, height=250)
     floor = axes.height - axes.bottom
     parts = []
     if null is not None:
@@ -118,9 +124,11 @@ def histogram(report: Report, null: Null | None) -> Figure | None:
             x, y = axes.x(float(low)) + 0.75, axes.y(float(count))
             width = axes.x(float(high)) - axes.x(float(low)) - 1.5
             parts.append(tag("rect", x=x, y=y, width=width, height=floor - y, class_="column"))
-    for level in LEVELS:
+    for level, low, word in zip((*LEVELS, 1.0), (0.0, *LEVELS), WORDS, strict=True):
         x = axes.x(level)
-        parts.append(tag("line", x1=x, x2=x, y1=axes.top, y2=floor, class_="guide strong"))
+        if level < 1:
+            parts.append(tag("line", x1=x, x2=x, y1=axes.top, y2=floor, class_="level"))
+        parts.append(tag("text", word, x=axes.x((low + level) / 2), y=axes.top + 10, class_="tick mid"))
     if null is not None:
         x = axes.x(null.mean)
         parts.append(tag("line", x1=x, x2=x, y1=axes.top, y2=floor, class_="null"))

@@ -52,8 +52,8 @@ class PairCard:
     numbers: tuple[tuple[str, Cell], ...]
 
 
-def pair_cards(report: Report) -> tuple[tuple[PairCard, ...], int]:
-    """The cards, and how many pairs pairs.csv has. Without chosen pictures they are of its first rows."""
+def pair_cards(report: Report) -> tuple[PairCard, ...]:
+    """The cards, in the order in which the pairs were chosen; without chosen ones, of the first rows of pairs.csv."""
     columns = report.pairs.columns
     rows: dict[tuple[str, str], int] = {}
     if len(report.pairs):
@@ -73,7 +73,7 @@ def pair_cards(report: Report) -> tuple[tuple[PairCard, ...], int]:
             spent += size
             found.append(tuple(_picture(i, report.thumbnails[i]) for i in here))
         made.append(_card(pair, rows, columns, found[0], found[1]))
-    return tuple(made), len(report.pairs)
+    return tuple(made)
 
 
 def _picture(name: str, jpeg: bytes) -> Picture:

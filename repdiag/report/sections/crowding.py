@@ -38,14 +38,15 @@ MAX_PAIRS = 300  # rows of the pairs' table
 class View:
     """Each part is empty, or None, where the report does not have it.
 
-    `worst` are the classes with the largest share of samples nearer to another center, `error` that share over all.
+    `worst` are the classes with the largest share of samples nearer to another center, `error` that share over all; `chosen`
+    says that the cards are the pairs that crowd most, and not the first of pairs.csv.
     """
 
     worst: tuple[tuple[str, Cell], ...]
     error: Metric | None
     heat: Heatmap | None
     cards: tuple[PairCard, ...]
-    cards_of: int
+    chosen: bool
     pictures: bool
     pairs: Grid | None
     first: tuple[ForestRow, ...]
@@ -58,7 +59,7 @@ def view(report: Report, written: Written) -> View | None:
     """None where neither pairs of classes nor a measure of crowding is known."""
     matrix = report.exhibits.matrix
     heat = None if matrix is None else heatmap(matrix)
-    cards, of = pair_cards(report)
+    cards = pair_cards(report)
     pairs = pair_grid(report)
     rows = [forest_row(m) for m in report.measurements if m.spec.family == "crowding"]
     known = {row.metric.spec.name: row for row in rows if row is not None}
@@ -71,7 +72,7 @@ def view(report: Report, written: Written) -> View | None:
         metric(error) if error is not None and isinstance(error.outcome, MetricResult) else None,
         heat,
         cards,
-        of,
+        bool(report.exhibits.pairs),
         any(card.a_images or card.b_images for card in cards),
         pairs,
         first,

@@ -18,18 +18,17 @@ from repdiag.report.views import Metric, metric
 from repdiag.types import MetricResult, Null, Report, Skipped
 
 AGREEMENT = (
-    ("seed_ari", ""),
-    ("subsample_ari", ""),
-    ("subsample_fowlkes_mallows", ""),
-    ("cluster_jaccard", ""),
-    ("prediction_strength", ""),
-    ("prediction_strength_min", ""),
-    ("augmentation_ari", "--views 2 (the default), on images"),
-    ("layer_ari", "--layer a,b"),
-    ("checkpoint_ari", "--earlier CHECKPOINT, once for each"),
+    "seed_ari",
+    "subsample_ari",
+    "subsample_fowlkes_mallows",
+    "cluster_jaccard",
+    "prediction_strength",
+    "prediction_strength_min",
+    "augmentation_ari",
+    "layer_ari",
+    "checkpoint_ari",
 )
-"""Measures of agreement, 1 where nothing changes, by the axis along which clusters may move; and the option of
-`repdiag score` without which an axis is skipped."""
+"""Measures of agreement, 1 where nothing changes, by the axis along which clusters may move."""
 
 RIGHT = "label_ari"
 FLIPS = "flip_rate"
@@ -41,12 +40,11 @@ MAX_OTHERS = 12
 
 @dataclass(frozen=True)
 class NotMeasured:
-    """An axis without a number: what it is, why there is none, and the option that gives one ("" for none)."""
+    """An axis without a number, and why: the reason names the option that measures it."""
 
     name: str
     title: str
     reason: str
-    option: str
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,12 @@ def view(report: Report, written: Written) -> View | None:
     """None where nothing was clustered."""
     scale = _scale(report)
     rows, skipped, others = [], [], []
-    for name, option in AGREEMENT:
+    for name in AGREEMENT:
         found = report.measurement(name)
         if found is None:
             continue
         if isinstance(found.outcome, Skipped):
-            skipped.append(NotMeasured(name, found.spec.title, text(found.outcome.reason), option))
+            skipped.append(NotMeasured(name, found.spec.title, text(found.outcome.reason)))
             continue
         row = forest_row(found, scale, guides=(0.0, 1.0))
         assert row is not None
@@ -111,7 +109,7 @@ def _measured(report: Report, name: str) -> Metric | None:
 def _scale(report: Report) -> Scale:
     """From chance (0) to perfect (1), and below 0 where a number lies there."""
     low = 0.0
-    for name, _ in AGREEMENT:
+    for name in AGREEMENT:
         found = report.value(name)
         if found is not None:
             low = min(low, found.value, 0.0 if found.interval is None else found.interval.low)
@@ -119,7 +117,7 @@ def _scale(report: Report) -> Scale:
 
 
 def _ticks(scale: Scale) -> list[tuple[float, str]]:
-    ticks = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1: always the same")]
+    ticks = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
     return ticks if scale.low == 0 else [(scale.low, number(scale.low)), *ticks[2:]]
 
 
