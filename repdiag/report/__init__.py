@@ -7,8 +7,9 @@ from pathlib import Path
 
 from repdiag.files import atomic
 from repdiag.report.columns import EMPTY_HEADERS
+from repdiag.report.enclosed import pack
 from repdiag.report.json_form import csv_tables, dumps, to_json
-from repdiag.report.tables import write_csv
+from repdiag.report.tables import TableFile, write_and_enclose
 from repdiag.types import Report
 
 __all__ = ["to_json", "write_report"]
@@ -20,7 +21,8 @@ def write_report(report: Report, out: Path) -> dict[str, Path]:
     kept_features.csv is among them where a subset was chosen; where none was, one that an earlier report left
     there stays as it is (report.json lists what belongs to it). Returns the paths by file name. All files are
     complete before the first takes its place, so that a failure leaves the earlier report whole; raises OutputError
-    when `out` cannot be written.
+    when `out` cannot be written. The page holds the other files too, compressed (of a large table some rows): it
+    can be sent alone.
     """
     from repdiag.report.html import render
 
@@ -29,10 +31,12 @@ def write_report(report: Report, out: Path) -> dict[str, Path]:
         paths = {
             name: stack.enter_context(atomic(out / name)) for name in ("report.html", "report.json", *tables)
         }
-        written = {}
+        written: dict[str, TableFile] = {}
         for name, table in tables.items():
             with paths[name].open("wb") as file:
-                written[name] = write_csv(table, file, EMPTY_HEADERS.get(name, ()))
-        paths["report.json"].write_text(dumps(to_json(report, written)), encoding="utf-8")
+                written[name] = write_and_enclose(name, table, file, EMPTY_HEADERS.get(name, ()))
+        document = dumps(to_json(report, written)).encode("utf-8")
+        paths["report.json"].write_bytes(document)
+        written["report.json"] = TableFile(0, "", pack("report.json", document))
         paths["report.html"].write_text(render(report, written), encoding="utf-8")
     return {name: out / name for name in paths}

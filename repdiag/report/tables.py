@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from repdiag.report.enclosed import Enclosed, Packer, budget_of, cut_name, of_rows, some_rows
 from repdiag.report.numbers import z_score
 from repdiag.report.text import clean
 from repdiag.types import Measurement, MetricResult, Table
@@ -31,22 +32,25 @@ _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 
 @dataclass(frozen=True)
 class TableFile:
-    """What was written: rows (without the header) and the SHA-256 of the bytes."""
+    """What was written: rows (without the header), the SHA-256 of the bytes, and what of it goes into the page."""
 
     rows: int
     sha256: str
+    enclosed: Enclosed | None = None
 
 
 class _Hashing:
-    """A file for pyarrow to write to that hashes what passes, and drops it when there is no target."""
+    """A file for pyarrow to write to that hashes what passes (and packs it), and drops it when there is no target."""
 
     closed = False
 
-    def __init__(self, target: IO[bytes] | None) -> None:
-        self._target, self.digest = target, hashlib.sha256()
+    def __init__(self, target: IO[bytes] | None, packer: Packer | None) -> None:
+        self._target, self._packer, self.digest = target, packer, hashlib.sha256()
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
+        if self._packer is not None:
+            self._packer.write(data)
         return len(data) if self._target is None else self._target.write(data)
 
     def writable(self) -> bool:
@@ -98,14 +102,22 @@ def _arrow(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     return pc.if_else(formula, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
-def write_csv(table: Table, target: IO[bytes] | None, empty_header: tuple[str, ...] = ()) -> TableFile:
-    """Write `table` to `target` (None: only count and hash), `empty_header` when it has no columns."""
+def write_csv(
+    table: Table,
+    target: IO[bytes] | None,
+    empty_header: tuple[str, ...] = (),
+    packer: Packer | None = None,
+) -> TableFile:
+    """Write `table` to `target` (None: only count and hash), `empty_header` when it has no columns.
+
+    The bytes pass `packer` too, where there is one. Memory: that of BATCH rows.
+    """
     import pyarrow as pa
     import pyarrow.csv as csv
 
     columns = dict(table.columns) or {name: np.empty(0, dtype=object) for name in empty_header}
     schema = pa.schema([(name, _arrow_type(values)) for name, values in columns.items()])
-    sink = _Hashing(target)
+    sink = _Hashing(target, packer)
     with csv.CSVWriter(sink, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
         for start in range(0, len(table), BATCH):
             part = [
@@ -114,6 +126,32 @@ def write_csv(table: Table, target: IO[bytes] | None, empty_header: tuple[str, .
             ]
             writer.write_batch(pa.record_batch(part, schema=schema))
     return TableFile(len(table), sink.digest.hexdigest())
+
+
+def write_and_enclose(
+    name: str, table: Table, target: IO[bytes], empty_header: tuple[str, ...] = ()
+) -> TableFile:
+    """As `write_csv`, and `enclosed` is the same file for the page: whole, or some rows where it would be too large.
+
+    Columns are never cut. A table whose rows are so wide that not even one fits is not enclosed.
+    """
+    packer = Packer(budget_of(name))
+    written = write_csv(table, target, empty_header, packer)
+    return replace(written, enclosed=packer.done(name, len(table)) or _cut(name, table))
+
+
+def _cut(name: str, table: Table) -> Enclosed | None:
+    """As many rows of a table as fit, by the size of more of them; a few rounds at most."""
+    rows = some_rows(name, table)
+    while rows.size:
+        packer = Packer(None)
+        write_csv(of_rows(table, rows), None, packer=packer)
+        found = packer.done(cut_name(name, rows.size, len(table)), int(rows.size), len(table))
+        assert found is not None
+        if len(found.packed) <= budget_of(name):
+            return found
+        rows = some_rows(name, table, int(0.97 * rows.size * budget_of(name) / len(found.packed)))
+    return None
 
 
 def metrics_table(measurements: tuple[Measurement, ...]) -> Table:

@@ -1,7 +1,13 @@
-"""Every table as a file."""
+"""Every table as a file: in the page itself, and beside it."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from repdiag.report.enclosed import Enclosed
 from repdiag.report.sections.section import Section, Written
 from repdiag.types import Report
 
@@ -17,13 +23,63 @@ DESCRIPTIONS = {
 }
 
 
-def view(report: Report, written: Written) -> list[tuple[str, str, int | None]]:
-    """Name, contents and rows of each file beside the page; the one that not every report has only where it is."""
-    return [
-        (name, words, written[name].rows if name in written else None)
-        for name, words in DESCRIPTIONS.items()
-        if name != "kept_features.csv" or name in written
-    ]
+@dataclass(frozen=True)
+class File:
+    """A file beside the page, and what of it the page holds (None: nothing)."""
+
+    name: str
+    words: str
+    rows: int | None
+    inside: Enclosed | None
+
+    @property
+    def size(self) -> str:
+        """How large the download is, for people."""
+        if self.inside is None:
+            return ""
+        size = self.inside.size
+        return f"{size / 1e6:.1f} MB" if size >= 999_500 else f"{max(1, round(size / 1e3))} kB"
+
+    @property
+    def cut(self) -> bool:
+        """Whether the page holds some of the rows only."""
+        return self.inside is not None and self.inside.rows != self.inside.of
 
 
-SECTION = Section("downloads", "Files", view)
+@dataclass(frozen=True)
+class View:
+    """The files; kept_features.csv is one only where a subset was chosen."""
+
+    files: tuple[File, ...]
+
+    @property
+    def enclosed(self) -> bool:
+        """Whether the page holds any of them."""
+        return any(file.inside is not None for file in self.files)
+
+
+def view(report: Report, written: Written) -> View:
+    """Always there."""
+    files = []
+    for name, words in DESCRIPTIONS.items():
+        if name == "kept_features.csv" and name not in written:
+            continue
+        known = written.get(name)
+        rows = None if known is None or name == "report.json" else known.rows
+        files.append(File(name, words, rows, None if known is None else known.enclosed))
+    return View(tuple(files))
+
+
+def data(view: View) -> Mapping[str, Any]:
+    """Each enclosed file in a block of its own: a script reads the one that is asked for."""
+    return {
+        f"enclosed-{file.name}": {
+            "name": file.inside.name,
+            "gzip": base64.b64encode(file.inside.packed).decode("ascii"),
+        }
+        for file in view.files
+        if file.inside is not None
+    }
+
+
+SECTION = Section("downloads", "Files", view, ("downloads.css",), ("downloads.js",), data)
