@@ -43,7 +43,7 @@ def options(
 
 
 def _register() -> None:
-    from repdiag.cli import audit, baseline, compare, export, finetune, gate, inspect, metrics, score
+    from repdiag.cli import audit, baseline, compare, explain, export, finetune, gate, inspect, metrics, score
 
     commands = {
         "score": score,
@@ -53,6 +53,7 @@ def _register() -> None:
         "gate": gate,
         "compare": compare,
         "audit": audit,
+        "explain": explain,
         "metrics": metrics,
     }
     for name, module in commands.items():
