@@ -207,64 +207,6 @@ def test_the_filter_narrows_and_counts(browser: Browser, reports: dict[str, Path
     assert browser.one("#class-count").text == "200 classes"
 
 
-def test_the_map_is_drawn_in_every_coloring(browser: Browser, reports: dict[str, Path]) -> None:
-    """The canvas has many colored dots, and each choice of color draws another picture."""
-    browser.open(reports["labelled"])
-    pictures = []
-    for mode in ("class", "correct", "risk", "q_score"):
-        browser.js("document.querySelector(`input[value=${arguments[0]}]`).click()", mode)
-        pixels = browser.pixels()
-        assert (pixels[..., 3] > 0).mean() > 0.005, "dots cover some of the canvas"
-        assert len(np.unique(pixels[pixels[..., 3] > 200][:, :3], axis=0)) > 1
-        pictures.append(pixels.tobytes())
-        assert browser.one("#map-legend").text.strip()
-    assert len(set(pictures)) == 4
-    browser.js(
-        "const s = document.getElementById('map-class'); s.value = 3; s.dispatchEvent(new Event('change'))"
-    )
-    assert browser.pixels().tobytes() not in pictures, "highlighting dims the other classes"
-
-
-def test_the_map_tells_each_dot_by_pointer_and_by_keyboard(
-    browser: Browser, reports: dict[str, Path]
-) -> None:
-    """Hovering and the arrow keys show a sample's id, label and prediction as they are in samples.csv."""
-    browser.open(reports["labelled"])
-    samples = pd.read_csv(reports["labelled"] / "samples.csv").set_index("id")
-    canvas, told = browser.one("#map-canvas"), []
-    canvas.send_keys(Keys.ARROW_RIGHT)
-    for key in (Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_RIGHT):
-        told.append(browser.one("#map-said").text)
-        canvas.send_keys(key)
-    found = browser.js(
-        """const c = document.getElementById("map-canvas"), b = c.getBoundingClientRect();
-        for (let x = 5; x < b.width; x += 9) for (let y = 5; y < b.height; y += 9) {
-          c.dispatchEvent(new PointerEvent("pointermove", {clientX: b.left + x, clientY: b.top + y}));
-          const tip = document.getElementById("map-tip");
-          if (!tip.hidden) return tip.textContent.split("\\n").join(" · ");
-        } return null"""
-    )
-    assert found is not None
-    assert len(set(told)) == 3
-    for line in (*told, found):
-        parts = line.split(" · ")
-        row = samples.loc[parts[0]]
-        assert parts[1] == f"label: {row['label']}"
-        assert parts[2] == f"prediction: {row['prediction']} ({'correct' if row['correct'] else 'wrong'})"
-        assert float(parts[3].removeprefix("risk: ")) == pytest.approx(row["risk"], rel=1e-3)
-    canvas.send_keys(Keys.ESCAPE)
-    assert browser.one("#map-tip").get_attribute("hidden") is not None
-
-
-def test_an_unlabelled_map_offers_what_it_has(browser: Browser, reports: dict[str, Path]) -> None:
-    """Without labels the map is colored by risk or Q-Score, and there is no class to pick."""
-    browser.open(reports["unlabelled"])
-    modes = browser.js("return [...document.querySelectorAll('#map-modes input')].map(i => i.value)")
-    assert modes == ["risk", "q_score"]
-    assert not browser.one("#map-pick").is_displayed()
-    assert (browser.pixels()[..., 3] > 0).any()
-
-
 def luminance(color: str) -> float:
     channels = np.array([float(c) for c in color[color.index("(") + 1 : -1].split(",")[:3]]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)

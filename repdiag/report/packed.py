@@ -35,8 +35,8 @@ def magnitudes(values: npt.NDArray[np.float64]) -> dict[str, Any] | None:
         return None
     low, high = float(values[known].min()), float(values[known].max())
     half = 0.5 * high - 0.5 * low  # the whole range of two huge numbers would overflow
-    share = np.zeros(values.shape) if half == 0 else (0.5 * values - 0.5 * low) / half
-    return {"low": low, "high": high, "codes": codes(np.where(known, np.nan_to_num(share) * STEPS, MISSING))}
+    share = np.zeros(values.shape) if half == 0 else (0.5 * np.where(known, values, low) - 0.5 * low) / half
+    return {"low": low, "high": high, "codes": codes(np.where(known, share * STEPS, MISSING))}
 
 
 def whole_or_shortened(texts: Sequence[str], budget: int, limit: int) -> tuple[list[str], bool]:

@@ -49,11 +49,13 @@ if (window.repdiagMap) (() => {
 
   function fill(i) {
     const id = make("p", "map-id"), list = make("dl");
-    id.append(make("bdi", "", map.id(i)));
-    for (const [name, text, error] of map.facts(i)) {
+    const name = make("bdi");
+    map.id(i).split(/(?<=\/)/).forEach((part) => name.append(part, make("wbr")));
+    id.append(name);
+    for (const [fact, text, error] of map.facts(i)) {
       const value = make("dd", error ? "wrong" : "");
       value.append(make("bdi", "", text));
-      list.append(make("dt", "", name), value);
+      list.append(make("dt", "", fact), value);
     }
     told.replaceChildren(id, list);
     if (!map.hasPictures) return;
@@ -61,11 +63,12 @@ if (window.repdiagMap) (() => {
     map.picture(i, picture);
   }
 
-  // Beside the dot, on the side with more room, and never beyond the window's edge.
+  // Beside the dot and never beyond the window's edge.
   function put(view, i) {
     const box = view.canvas.getBoundingClientRect(), { width, height } = card.getBoundingClientRect();
     const [x, y] = [box.left + view.px(i), box.top + view.py(i)], [wide, tall] = [document.documentElement.clientWidth, window.innerHeight];
-    const right = x + 16 + width <= wide - 8, left = x - 16 - width >= 8;
+    const outward = box.left + box.width / 2 < wide / 2; // away from the other picture, whose mark is to be seen too
+    const fitsLeft = x - 16 - width >= 8, right = x + 16 + width <= wide - 8 && !(outward && fitsLeft), left = fitsLeft && !right;
     const beside = right || left;
     const cx = right ? x + 16 : left ? x - 16 - width : Math.max(8, Math.min(wide - width - 8, x - width / 2));
     const cy = beside ? y - height / 2 : y + 20 + height <= tall - 8 ? y + 20 : y - 20 - height;

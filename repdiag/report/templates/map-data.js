@@ -33,13 +33,13 @@ window.repdiagMap = (() => {
     return { key, title, kind: "category", codes, names, colors, counts: count(codes, names.length) };
   }
 
-  // 16 bits of the range: `decimals` are those that the steps between two codes leave true.
+  // 16 bits of the range: `decimals` keep every step between two codes apart, and promise no more.
   function magnitude(key, title, packed) {
     const codes = unpack(packed.codes), range = packed.high - packed.low;
     const known = Array.from(codes.keys()).filter((i) => codes[i] !== MISSING).sort((a, b) => codes[a] - codes[b]);
     const value = (code) => (code === MISSING ? null
       : packed.low * (1 - code / STEPS) + packed.high * (code / STEPS));
-    const decimals = range > 0 ? Math.max(0, Math.min(20, Math.floor(-Math.log10(range / STEPS)))) : 20;
+    const decimals = range > 0 ? Math.max(0, Math.min(20, Math.ceil(-Math.log10(range / STEPS)))) : 20;
     // Where a value stands among all: 0 the least, 1 the greatest, equal values in the middle of theirs.
     const rank = new Float32Array(n).fill(-1);
     for (let a = 0; a < known.length;) {

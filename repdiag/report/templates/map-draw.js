@@ -54,30 +54,53 @@ if (window.repdiagMap) (() => {
     order.sort((a, b) => key[a] - key[b] || a - b);
   }
 
-  // Every look drawn once, side by side, for one radius: a dot is then a copy of a few pixels.
-  function stamp(list, radius, ratio) {
-    const size = 2 * Math.ceil((radius + 1.5) * ratio), per = Math.max(1, Math.floor(4096 / size));
-    const canvas = document.createElement("canvas");
-    canvas.width = size * Math.min(per, list.length);
-    canvas.height = size * Math.ceil(list.length / per);
-    const pen = canvas.getContext("2d");
-    list.forEach(({ color, ring }, i) => {
+  // Every look drawn once for one radius, then taken apart: for each, where its pixels lie, their colors, how opaque.
+  const byte = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // as a little-endian canvas keeps them
+  function stamps(list, radius, ratio) {
+    const size = 2 * Math.ceil((radius + 1.5) * ratio), canvas = document.createElement("canvas");
+    canvas.width = canvas.height = size;
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    return list.map(({ color, ring }) => {
+      pen.clearRect(0, 0, size, size);
       pen.beginPath();
-      pen.arc(size * ((i % per) + 0.5), size * (Math.floor(i / per) + 0.5), (ring ? radius + 0.4 : radius) * ratio, 0, 2 * Math.PI);
+      pen.arc(size / 2, size / 2, (ring ? radius + 0.4 : radius) * ratio, 0, 2 * Math.PI);
       pen.fillStyle = ring ? colors.card : color;
       pen.fill();
-      if (!ring) return;
       pen.strokeStyle = color;
       pen.lineWidth = 1.5 * ratio;
-      pen.stroke();
+      if (ring) pen.stroke();
+      const pixels = pen.getImageData(0, 0, size, size).data, dx = [], dy = [], ink = [], alpha = [];
+      for (let k = 0; k < size * size; k++) {
+        const at = 4 * k;
+        if (pixels[at + 3] < 4) continue;
+        dx.push((k % size) - size / 2);
+        dy.push(Math.floor(k / size) - size / 2);
+        ink.push(byte(pixels[at], pixels[at + 1], pixels[at + 2]));
+        alpha.push(pixels[at + 3]);
+      }
+      return { dx: Int16Array.from(dx), dy: Int16Array.from(dy), ink: Uint32Array.from(ink), alpha: Uint8Array.from(alpha) };
     });
-    return { canvas, size, per };
+  }
+
+  // Dot on dot into plain pixels, several times faster than drawing each by the canvas's own means.
+  function put(out, width, height, x, y, { dx, dy, ink, alpha }) {
+    for (let k = 0; k < dx.length; k++) {
+      const px = x + dx[k], py = y + dy[k];
+      if (px < 0 || py < 0 || px >= width || py >= height) continue;
+      const at = py * width + px, a = alpha[k], top = ink[k];
+      if (a > 250) { out[at] = top; continue; }
+      const under = out[at], mixed = (shift) => {
+        const u = (under >>> shift) & 255;
+        return (u + ((((top >>> shift) & 255) - u) * a) / 255) << shift;
+      };
+      out[at] = (0xff000000 | mixed(0) | mixed(8) | mixed(16)) >>> 0;
+    }
   }
 
   function view(plane, figure) {
     const plot = figure.querySelector(".map-plot"), canvas = plot.querySelector(".map-dots"), over = plot.querySelector(".map-over");
     const own = { plane, figure, plot, canvas, over, zoom: 1, x: STEPS / 2, y: STEPS / 2, path: null };
-    let side = 0, ratio = 1, waiting = 0, all = false;
+    let side = 0, ratio = 1, waiting = 0, all = false, image = null;
 
     const scale = () => (own.zoom * (side - 2 * MARGIN)) / STEPS;
     own.px = (i) => side / 2 + (plane.x[i] - own.x) * scale();
@@ -114,15 +137,17 @@ if (window.repdiagMap) (() => {
 
     own.radius = () => Math.min(7, (n > 5000 ? 1.9 : n > 1000 ? 2.5 : 3.4) * Math.min(1, 0.45 + side / 900) * own.zoom ** 0.35);
     function dots() {
-      const pen = canvas.getContext("2d"), list = looks(state.mode), { canvas: sheet, size, per } = stamp(list, own.radius(), ratio);
-      const s = scale() * ratio, left = (side / 2) * ratio - own.x * s - size / 2, top = (side / 2) * ratio - own.y * s - size / 2;
-      pen.clearRect(0, 0, canvas.width, canvas.height);
+      const pen = canvas.getContext("2d"), wide = canvas.width, s = scale() * ratio;
+      const list = stamps(looks(state.mode), own.radius(), ratio), reach = own.radius() * ratio + 2 * ratio;
+      const left = (side / 2) * ratio - own.x * s, top = (side / 2) * ratio - own.y * s;
+      if (!image || image.width !== wide) image = pen.createImageData(wide, wide);
+      const out = new Uint32Array(image.data.buffer);
+      out.fill(byte(...rgb(colors.card)));
       for (let k = 0; k < n; k++) {
         const i = order[k], x = Math.round(left + plane.x[i] * s), y = Math.round(top + plane.y[i] * s);
-        if (x < -size || y < -size || x > canvas.width || y > canvas.height) continue;
-        const at = look[i];
-        pen.drawImage(sheet, size * (at % per), size * Math.floor(at / per), size, size, x, y, size, size);
+        if (x > -reach && y > -reach && x < wide + reach && y < wide + reach) put(out, wide, wide, x, y, list[look[i]]);
       }
+      pen.putImageData(image, 0, 0);
     }
     function marks() {
       const pen = over.getContext("2d");
@@ -153,11 +178,14 @@ if (window.repdiagMap) (() => {
       }
     }
     own.fit = () => {
-      const wide = plot.clientWidth, sharp = window.devicePixelRatio || 1;
+      const wide = Math.floor(plot.getBoundingClientRect().width), sharp = window.devicePixelRatio || 1;
       if (!wide || (wide === side && sharp === ratio)) return;
       side = wide;
       ratio = sharp;
-      for (const c of [canvas, over]) c.width = c.height = Math.round(side * ratio);
+      for (const c of [canvas, over]) {
+        c.width = c.height = Math.round(side * ratio);
+        c.style.width = c.style.height = `${side}px`; // whole pixels, or dots would be smeared
+      }
       own.paint();
     };
     return own;

@@ -149,7 +149,8 @@ if (window.repdiagMap) (() => {
     const list = make("ul", "map-some");
     for (const i of chosen) {
       const item = make("li"), tile = button("", () => map.views[0] && map.focus(i, map.views[0]));
-      const [first] = map.facts(i), wrong = map.correct && map.correct[i] === 0;
+      const named = (m) => (!m || m.codes[i] === map.MISSING ? null : m.names[m.codes[i]]);
+      const wrong = map.correct && map.correct[i] === 0, own = named(mode.class);
       if (map.hasPictures) {
         const canvas = make("canvas");
         canvas.setAttribute("aria-hidden", "true");
@@ -159,7 +160,8 @@ if (window.repdiagMap) (() => {
       const id = make("bdi", "", map.id(i).split("/").pop());
       tile.title = map.id(i);
       tile.append(id);
-      if (first) tile.append(make("bdi", wrong ? "wrong" : "", wrong ? `wrong: ${map.facts(i)[1]?.[1].replace(/ \(wrong\)$/, "") ?? ""}` : first[1]));
+      if (own !== null) tile.append(make("bdi", "", own));
+      if (wrong) tile.append(make("bdi", "wrong", `seen as ${named(mode.prediction) ?? "another"}`));
       tile.addEventListener("pointerenter", () => map.focus(i));
       tile.addEventListener("pointerleave", () => map.focus(-1));
       tile.addEventListener("focus", () => map.focus(i));

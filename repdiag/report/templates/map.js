@@ -114,7 +114,14 @@ if (window.repdiagMap) (() => {
   // One pointer moves the picture, draws or points; two fingers zoom.
   function pointers(view) {
     const { canvas } = view, down = new Map();
-    let start = null, adding = false, hint = 0;
+    let start = null, adding = false, fading = 0;
+    function hint(text) {
+      const note = view.plot.querySelector(".map-hint");
+      note.textContent = text;
+      note.hidden = !text;
+      clearTimeout(fading);
+      fading = setTimeout(() => { note.hidden = true; }, 1500);
+    }
     const at = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
     const spread = () => { const [a, b] = [...down.values()]; return [Math.hypot(a[0] - b[0], a[1] - b[1]), (a[0] + b[0]) / 2, (a[1] + b[1]) / 2]; };
 
@@ -148,6 +155,8 @@ if (window.repdiagMap) (() => {
         canvas.classList.add("dragging");
         map.focus(-1);
         view.look(view.zoom, view.x + x, view.y + y);
+      } else if (start && event.pointerType === "mouse" && Math.hypot(now[0] - start[0], now[1] - start[1]) > 20) {
+        hint("Press Select to draw around dots");
       }
     });
     function up(event) {
@@ -158,7 +167,9 @@ if (window.repdiagMap) (() => {
       if (event.type === "pointercancel" || down.size) return view.mark();
       if (path && path.length > 2) map.choose(map.inside(view, path), adding);
       else if (start && Math.hypot(now[0] - start[0], now[1] - start[1]) < 8) {
-        map.focus(view.nearest(...now, event.pointerType === "touch" ? FINGER : REACH), view);
+        const i = view.nearest(...now, event.pointerType === "touch" ? FINGER : REACH);
+        if (adding && i >= 0) map.flip(i);
+        map.focus(i, view);
       }
       start = null;
       view.mark();
@@ -167,15 +178,9 @@ if (window.repdiagMap) (() => {
     canvas.addEventListener("pointercancel", up);
     canvas.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch" && !down.size) map.focus(-1); });
     canvas.addEventListener("wheel", (event) => {
-      const note = view.plot.querySelector(".map-hint");
-      if (!event.ctrlKey && !event.metaKey) { // the page scrolls on
-        note.hidden = false;
-        clearTimeout(hint);
-        hint = setTimeout(() => { note.hidden = true; }, 900);
-        return;
-      }
+      if (!event.ctrlKey && !event.metaKey) return hint("Hold Ctrl to zoom"); // and the page scrolls on
       event.preventDefault();
-      note.hidden = true;
+      hint("");
       view.zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0025)), ...at(event));
     }, { passive: false });
   }
