@@ -14,22 +14,22 @@ import torch
 
 from repdiag.companions import columns
 from repdiag.config import ScoreConfig
-from repdiag.diagnosis import SHOWN_SAMPLES, choose_metrics
+from repdiag.diagnosis import choose_metrics
 from repdiag.encoders import Encoder, Preprocessing, load_encoder
 from repdiag.encoders.types import Output
 from repdiag.errors import UsageError
-from repdiag.extraction import EmbedConfig, thumbnails
+from repdiag.extraction import EmbedConfig
 from repdiag.extraction.job import Job, Model, Wishes, opened
 from repdiag.extraction.prepare import ViewTransform, encoded
 from repdiag.extraction.stream import Stream, Told, Unpack
 from repdiag.files import output_errors
 from repdiag.kernels import rows
-from repdiag.pipeline import Request, make_plan, reports, run
+from repdiag.pipeline import Request, make_plan, reader, reports, run
 from repdiag.registry import did_you_mean
 from repdiag.report import write_report
 from repdiag.report.layers import folders, layer_row, write_layers
 from repdiag.sources import Images, open_source
-from repdiag.types import EmbeddingSet, Manifest, Progress, Report, silent
+from repdiag.types import EmbeddingSet, Manifest, Progress, Report, ThumbnailReader, silent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -136,11 +136,11 @@ def score(
     """Embed `data` with `model`, measure the embeddings, and return the `Report`; `out` is a folder to write it to.
 
     Model, data and their keywords are those of `embed`. `metrics` limits the run to metrics or families by name,
-    `draw_map` draws the UMAP map. `options` may also be fields of `ScoreConfig`: folds, bootstrap, neighbors,
-    clusters, ... `l2` None leaves the length of rows to each metric's definition. `earlier` are checkpoints of
-    the same run, first to last, as files or `Encoder`s loaded like the model, or as embeddings of the same
-    samples: clusters are compared with theirs. Equal seeds on one machine give equal reports. A `Request` alone
-    is carried out as it is.
+    `draw_map` draws the maps, UMAP and PCA. `options` may also be fields of `ScoreConfig`: folds, bootstrap, neighbors,
+    clusters, thumbnails (most images with a small picture on the map; 0: no picture anywhere), ... `l2` None leaves the
+    length of rows to each metric's definition. `earlier` are checkpoints of the same run, first to last, as files or
+    `Encoder`s loaded like the model, or as embeddings of the same samples: clusters are compared with theirs. Equal
+    seeds on one machine give equal reports. A `Request` alone is carried out as it is.
 
     Raises what `embed` raises, UsageError for an unknown metric, OutputError when `out` cannot be written.
     """
@@ -235,7 +235,8 @@ def _reports(job: Job, request: Request, progress: Progress) -> Iterator[Report]
     outputs = job.encoder.outputs if job.encoder is not None else ()
     for output in outputs if len(outputs) > 1 else (None,):
         part = embeddings if output is None else columns(embeddings, output, outputs)
-        report = run(make_plan(dataclasses.replace(request, dataset=part)), progress)
+        plan = make_plan(dataclasses.replace(request, dataset=part))
+        report = run(dataclasses.replace(plan, pictures=_pictures(job.data, part)), progress)
         yield _of_stream(job, job.data, part, output, report)
 
 
@@ -248,24 +249,18 @@ def _of_stream(job: Job, stream: Stream, part: EmbeddingSet, output: Output | No
         report,
         encoder=job.facts(part, output),
         dataset={**report.dataset, "name": name, "location": name, "summary": name + said},
-        thumbnails=_thumbnails(stream, part, report),
         warnings=(*warned, *report.warnings),
         timing={**report.timing, "embed": seconds, "total": report.timing["total"] + seconds},
     )
 
 
-def _thumbnails(stream: Stream, embeddings: EmbeddingSet, report: Report) -> Mapping[str, bytes]:
-    """JPEGs of the riskiest samples by id, where the data can show them."""
-    risk = report.samples.columns["risk"]
-    if stream.image is None or not (risk == risk).any():
-        return {}
+def _pictures(stream: Stream, embeddings: EmbeddingSet) -> ThumbnailReader | None:
+    """A way to small pictures of the samples, where the data can show them; one at a time, as data sets expect it."""
+    if stream.image is None:
+        return None
     image = stream.image
-    source = Images(
-        stream.name, Manifest(embeddings.ids, None, (), None, ""), (), lambda row: encoded(image(row))
-    )
-    places = {name: row for row, name in enumerate(embeddings.ids)}
-    riskiest = report.samples.columns["id"][(-risk).argsort(kind="stable")[:SHOWN_SAMPLES]]
-    return thumbnails(source, [places[str(name)] for name in riskiest])
+    manifest = Manifest(embeddings.ids, None, (), None, "")
+    return reader(Images(stream.name, manifest, (), lambda row: encoded(image(row))), workers=1)
 
 
 def _unit(found: EmbeddingSet) -> EmbeddingSet:

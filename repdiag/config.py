@@ -28,6 +28,9 @@ class ScoreConfig:
     upper: float = 95.0
     probe_l2: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     map_samples: int = 10000
+    thumbnails: int = (
+        10000  # most images of which the map shows a small picture, and a gallery; 0: no picture at all
+    )
     by_size: bool = True  # measure what moves with N at N/4 and N/2 as well
     l2: bool | None = None  # unit rows: None by each metric's definition, True from the start, False avoided
 
@@ -38,6 +41,7 @@ class ScoreConfig:
             ("permutations", 2),
             ("neighbors", 1),
             ("knn", 1),
+            ("thumbnails", 0),
         ):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
 import time
@@ -9,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-import numpy as np
 
 from repdiag import __version__, maps
 from repdiag.cautions import cautions, with_enough_labels
@@ -21,8 +20,10 @@ from repdiag.metrics._class_tables import pair_columns
 from repdiag.metrics.cluster_table import cluster_columns
 from repdiag.registry import did_you_mean
 from repdiag.risk import Risk, assess
+from repdiag.showing import exhibits
+from repdiag.showing.advice import advise
 from repdiag.sizes import by_size
-from repdiag.tables import Columns, class_rows, feature_columns, sample_columns
+from repdiag.tables import class_rows, feature_columns, sample_columns
 from repdiag.types import (
     EmbeddingSet,
     Measurement,
@@ -34,9 +35,6 @@ from repdiag.types import (
 )
 from repdiag.verdicts import verdicts
 from repdiag.workspace import Skip, Workspace
-
-SHOWN_SAMPLES = 24
-"""How many of the riskiest samples get a thumbnail in the report."""
 
 
 def choose_metrics(names: Sequence[str] | None) -> list[Metric]:
@@ -67,7 +65,8 @@ def diagnose(
     """Measure `embeddings` and return the whole report.
 
     `metrics` limits the run to metrics or families by name. `device` is where neighbors, k-means and probes
-    are computed ("cpu" or "cuda"). `encoder` and `dataset` are carried into the report as provenance. Raises
+    are computed ("cpu" or "cuda"). `encoder` and `dataset` are carried into the report as provenance. `draw_map` draws
+    the maps, UMAP and PCA. `thumbnails` reads small pictures of samples, for a report that shows images. Raises
     DataError when there is nothing to measure, UsageError for an unknown metric.
     """
     config = config or ScoreConfig()
@@ -83,6 +82,7 @@ def diagnose(
     timing: dict[str, float] = {}
     found: list[Measurement] = []
     steps = len(chosen) + (2 if draw_map else 1)
+    explained: tuple[float, float] | None = None
     for done, metric in enumerate(chosen):
         progress(metric.spec.title, done, steps)
         found.append(metric.run(ws))
@@ -112,10 +112,24 @@ def diagnose(
         except Skip as skip:
             notes.append(f"No map: {skip.reason}.")
         timing["UMAP map"] = time.perf_counter() - began
+        began = time.perf_counter()
+        with contextlib.suppress(Skip):  # where nothing varies there is no UMAP map either, and that was said
+            flat, explained = maps.pca_map(everyone)
+            samples["pca_x"], samples["pca_y"] = flat[:, 0], flat[:, 1]
+        timing["PCA map"] = time.perf_counter() - began
     progress("measured", steps, steps)
 
     began = time.perf_counter()
     families = {m.spec.family for m in chosen}
+    pairs = pair_columns(ws) if "crowding" in families else {}
+    classes = class_rows(ws, found, samples, risk)
+    features = feature_columns(everyone)
+    clusters = cluster_columns(everyone) if "stability" in families else {}
+    timing["tables"] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    shown, pictures = exhibits(ws, samples, pairs, thumbnails, progress)
+    timing["exhibits and pictures"] = time.perf_counter() - began
     report = Report(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         encoder=dict(encoder or {"name": "-", "note": "embeddings were given, no encoder was run"}),
@@ -124,18 +138,27 @@ def diagnose(
         environment=_environment(device),
         measurements=tuple(found),
         samples=Table(samples),
-        classes=Table(class_rows(ws, found, samples, risk)),
-        features=Table(feature_columns(everyone)),
+        classes=Table(classes),
+        features=Table(features),
         risk=_risk_facts(risk),
         warnings=tuple(notes),
-        thumbnails=_thumbnails(samples, thumbnails),
+        thumbnails=pictures,
         timing=timing,
-        pairs=Table(pair_columns(ws) if "crowding" in families else {}),
-        clusters=Table(cluster_columns(everyone) if "stability" in families else {}),
+        pairs=Table(pairs),
+        clusters=Table(clusters),
         verdicts=verdicts(found),
     )
-    timing["tables and thumbnails"] = time.perf_counter() - began
-    return report
+    advice = advise(
+        report.measurements,
+        report.verdicts,
+        encoder=report.encoder,
+        dataset=report.dataset,
+        warnings=report.warnings,
+        pairs=report.pairs,
+        risk=report.risk,
+        classes=report.classes,
+    )
+    return replace(report, exhibits=replace(shown, advice=advice, pca_explained=explained))
 
 
 def _risk_facts(risk: Risk | None) -> dict[str, Any]:
@@ -162,13 +185,6 @@ def _risk_facts(risk: Risk | None) -> dict[str, Any]:
             "ece": held.ece,
         }
     return said
-
-
-def _thumbnails(samples: Columns, read: ThumbnailReader | None) -> Mapping[str, bytes]:
-    if read is None or not np.isfinite(samples["risk"]).any():
-        return {}
-    riskiest = np.argsort(-samples["risk"], kind="stable")[:SHOWN_SAMPLES]
-    return read([str(i) for i in samples["id"][riskiest]])
 
 
 def _dataset_facts(ws: Workspace, embeddings: EmbeddingSet) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class Plan:
     store: Store | None
     metrics: tuple[MetricSpec, ...]
     earlier: tuple[Encoder | EmbeddingSet, ...] = ()
+    pictures: ThumbnailReader | None = (
+        None  # of samples whose embeddings are given; of images `run` reads its own
+    )
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -228,24 +231,18 @@ def reports(plan: Plan, progress: Progress = silent) -> Iterator[Report]:
 def _embedded(plan: Plan, progress: Progress) -> tuple[EmbeddingSet, tuple[str, ...], ThumbnailReader | None]:
     """The embeddings of all outputs, what a reader should be warned of, and a way to the images."""
     request, embeddings = plan.request, plan.embeddings
-    thumbnails: ThumbnailReader | None = None
+    thumbnails = plan.pictures
     warnings: list[str] = []
     if embeddings is None:
         assert plan.encoder is not None
         assert plan.source is not None
         from repdiag.extraction import embed
-        from repdiag.extraction import thumbnails as read_thumbnails
 
         embeddings = embed(
             plan.encoder, plan.source, _embed_config(request), store=plan.store, progress=progress
         )
         warnings += [*plan.encoder.loading.warnings, *plan.source.notes]
-        source = plan.source
-        row = {path: i for i, path in enumerate(source.manifest.paths)}
-
-        def thumbnails(ids: Sequence[str]) -> Mapping[str, bytes]:
-            return read_thumbnails(source, [row[i] for i in ids])
-
+        thumbnails = reader(plan.source, request.embed.workers if request.embed else None)
     if plan.earlier:
         embeddings = companions.beside(
             embeddings,
@@ -266,6 +263,14 @@ def _embedded(plan: Plan, progress: Progress) -> tuple[EmbeddingSet, tuple[str, 
             + ("; ..." if len(embeddings.corrupt) > 3 else "")
         )
     return embeddings, tuple(warnings), thumbnails
+
+
+def reader(source: ImageSource, workers: int | None = None) -> ThumbnailReader:
+    """A way to small pictures of the images of `source`, by path, in `workers` threads."""
+    from repdiag.extraction import small_pictures
+
+    row = {path: i for i, path in enumerate(source.manifest.paths)}
+    return lambda ids, sides: small_pictures(source, [row[i] for i in ids], sides, workers)
 
 
 def _measured(

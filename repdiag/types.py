@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -414,7 +414,7 @@ def silent(step: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-ThumbnailReader = Callable[[Sequence[str]], Mapping[str, bytes]]
-"""Sample ids -> JPEG bytes by id, for those that can be shown."""
+ThumbnailReader = Callable[[Sequence[str], Sequence[int]], Iterator[npt.NDArray[np.uint8] | None]]
+"""Sample ids and the most pixels a side of each -> small pictures (h, w, 3), in order; None: cannot be shown."""
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]

@@ -428,7 +428,7 @@ def test_a_module_and_a_loader_are_scored_written_and_described(tmp_path: Path) 
 @pytest.mark.parametrize("data", [PIXELS, Items(pairs())], ids=["array", "data set"])
 def test_pictures_in_memory_are_shown_in_the_report(data: Any) -> None:
     report = repdiag.score(net(), data, preprocessing=HOW, metrics=["rankme"], **FAST)
-    assert len(report.thumbnails) == 24
+    assert set(report.thumbnails) >= {risky.id for risky in report.exhibits.riskiest}
     assert set(report.thumbnails) <= set(report.samples.columns["id"].tolist())
     assert all(jpeg.startswith(b"\xff\xd8") for jpeg in report.thumbnails.values())
 

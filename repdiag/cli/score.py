@@ -112,8 +112,16 @@ def command(
         ),
     ] = True,
     draw_map: Annotated[
-        bool, typer.Option("--map/--no-map", help="Draw the UMAP map.", rich_help_panel=NUMBERS)
+        bool, typer.Option("--map/--no-map", help="Draw the maps: UMAP and PCA.", rich_help_panel=NUMBERS)
     ] = True,
+    thumbnails: Annotated[
+        int,
+        typer.Option(
+            help="Most images of which the map shows a small picture; 0: no picture anywhere.",
+            rich_help_panel=NUMBERS,
+            min=0,
+        ),
+    ] = 10000,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of cached embeddings.", rich_help_panel=CACHE)
     ] = None,
@@ -150,6 +158,7 @@ def command(
             eps=eps,
             lower=lower,
             upper=upper,
+            thumbnails=thumbnails,
             by_size=by_size,
             l2=features.l2,
         ),

@@ -2,6 +2,6 @@
 
 from repdiag.extraction.config import EmbedConfig, embedding_key
 from repdiag.extraction.extract import embed
-from repdiag.extraction.images import thumbnails
+from repdiag.extraction.images import small_pictures, thumbnails
 
-__all__ = ["EmbedConfig", "embed", "embedding_key", "thumbnails"]
+__all__ = ["EmbedConfig", "embed", "embedding_key", "small_pictures", "thumbnails"]
