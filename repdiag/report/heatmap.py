@@ -34,7 +34,7 @@ MAX_WRITTEN = 12
 MAX_LISTED = 50
 """Cells in the table that says the same in words."""
 
-MAX_NAME = 24
+MAX_NAME = 20
 """Characters of a name beside the matrix; what is hovered or focused says it whole."""
 
 SIZES = (12, 20, 30, 45, 60)

@@ -38,8 +38,8 @@ MAX_PAIRS = 300  # rows of the pairs' table
 class View:
     """Each part is empty, or None, where the report does not have it.
 
-    `worst` are the classes with the largest share of samples nearer to another center, `error` that share over all; `chosen`
-    says that the cards are the pairs that crowd most, and not the first of pairs.csv.
+    `worst` are the classes with the largest share of samples nearer to another center, `error` that share over all.
+    `chosen` says that the cards are the pairs that crowd most, and not the first of pairs.csv.
     """
 
     worst: tuple[tuple[str, Cell], ...]
