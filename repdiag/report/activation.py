@@ -75,7 +75,7 @@ def activation_curve(report: Report) -> Figure | None:
         return None
     curve, adapted = found
     d, top = curve.frequency.size, float(curve.frequency[0]) or 1.0
-    axes = Axes((0.0, float(d)), (0.0, 1.05 * top), height=300, top=40)
+    axes = Axes((0.0, float(d)), (0.0, 1.05 * top), height=296, top=40)
     parts = [
         *_zones(axes, curve),
         axes.frame("features, most often active first", "share of images", yunit="%"),
@@ -165,9 +165,10 @@ def _said(curve: Ranked) -> str:
     if curve.band is None:
         return f"None of the {n['d']:,} features is discriminative: hardly any ever stands out of its image."
     never = int((curve.frequency == 0).sum())
+    rare = f"{never:,} never do" if never == n["rare"] else f"{n['rare']:,} more rarely"
     return (
-        f"{n['s']:,} of {n['d']:,} features are discriminative (S); {n['generic']:,} stand out more often, "
-        f"{n['rare']:,} more rarely" + (f", {never:,} of them never." if never else ".")
+        f"{n['s']:,} of {n['d']:,} features are discriminative (S); {n['generic']:,} stand out more often, {rare}"
+        + (f", {never:,} of them never." if 0 < never < n["rare"] else ".")
     )
 
 

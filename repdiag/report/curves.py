@@ -40,6 +40,11 @@ def _limits(lines: Iterable[Line]) -> tuple[float, float]:
     return max(0.0, low - 0.08 * span), min(1.0 + 0.05 * span, high + 0.08 * span)
 
 
+def _axes(xlim: tuple[float, float], ylim: tuple[float, float]) -> Axes:
+    """Axes with room between the title of the upright one and its first number."""
+    return Axes(xlim, ylim, height=290, top=26)
+
+
 def _dots(axes: Axes, line: Line) -> list[Markup]:
     return [tag("circle", cx=axes.x(x), cy=axes.y(y), r=3, class_="dot") for x, y in line]
 
@@ -69,7 +74,7 @@ def compression(report: Report) -> Figure | None:
         )
     ]
     others = [(class_, said, line) for class_, said, line in others if line]
-    axes = Axes((ours[0][0], ours[-1][0]), _limits([ours, band, spread, *(line for *_, line in others)]))
+    axes = _axes((ours[0][0], ours[-1][0]), _limits([ours, band, spread, *(line for *_, line in others)]))
     parts = [axes.frame("share of features kept", "probe accuracy", xunit="share", yunit="share")]
     parts.append(axes.path(spread, "area soft", closed=True))
     parts.append(axes.path(band, "area", closed=True))
@@ -122,7 +127,7 @@ def reliability(report: Report) -> Figure | None:
     line = _column(rows, "predicted", "observed")
     highest = max([y for _, y in line + _column(rows, "predicted", "high")] + [x for x, _ in line])
     top = min(1.0, 1.06 * highest) or 1.0
-    axes = Axes((0.0, top), (0.0, top))
+    axes = _axes((0.0, top), (0.0, top))
     parts = [
         axes.frame("risk, as it was said", "share misclassified", xunit="share", yunit="share"),
         axes.path([(0.0, 0.0), (top, top)], "line soft dashed"),
@@ -168,7 +173,7 @@ def selective(report: Report) -> Figure | None:
         )
     ]
     others = [(class_, said, begin + line) for class_, said, line in others if line]
-    axes = Axes((ours[0][0], ours[-1][0]), _limits([ours, band, *(line for *_, line in others)]))
+    axes = _axes((ours[0][0], ours[-1][0]), _limits([ours, band, *(line for *_, line in others)]))
     parts = [
         axes.frame("share set aside, riskiest first", "accuracy of the rest", xunit="share", yunit="share")
     ]

@@ -102,7 +102,8 @@ def q_score_histogram(report: Report) -> Figure | None:
         if rows.any():
             count = np.histogram(np.minimum(score[rows], edges[-1]), edges)[0]
             curves.append((kind, f"{title} ({int(rows.sum()):,})", count / rows.sum()))
-    axes = Axes((edges[0], edges[-1]), (0.0, 1.08 * max(float(share.max()) for _, _, share in curves)))
+    top = 1.08 * max(float(share.max()) for _, _, share in curves)
+    axes = Axes((edges[0], edges[-1]), (0.0, top), height=290, top=26)
     parts = [axes.frame("Q-Score", "share of the group", yunit="share")]
     for kind, _, share in curves:
         steps = [(edges[i + j], float(share[i])) for i in range(bins) for j in (0, 1)]

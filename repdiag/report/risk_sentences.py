@@ -83,7 +83,9 @@ def as_probability(report: Report) -> str:
     known = [row for row in rows if np.isfinite([value_of(row.get("low")), value_of(row.get("high"))]).all()]
     if known:
         hit = sum(float(row["low"]) <= float(row["predicted"]) <= float(row["high"]) for row in known)
-        words += f" In {hit} of {len(known)} groups the risk lies within the interval of what happened."
+        words += (
+            f" In {hit} of {len(known)} groups what was said lies within the 95% interval of what happened."
+        )
     return words
 
 
@@ -145,7 +147,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _share(value: float) -> str:
-    return quantity(value, "share")
+    return "100%" if value == 1 else quantity(value, "share")
 
 
 def _told(row: Mapping[str, Any], value: float) -> str:
