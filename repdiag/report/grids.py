@@ -15,7 +15,6 @@ import numpy.typing as npt
 from repdiag.report.columns import (
     CLASS_COLUMNS,
     CLUSTER_COLUMNS,
-    PAIR_COLUMNS,
     Column,
     cell,
     column_of,
@@ -27,7 +26,6 @@ from repdiag.types import MetricResult, Report, SizePoint, Table
 
 MAX_CLASSES = 2000
 MAX_CLUSTERS = 200
-MAX_PAIRS = 15
 MAX_ROWS = 100  # rows of a metric's own table, and warnings
 MAX_TEXT = 600  # characters of one label, file name or piece of metadata
 MAX_CELL = 80  # of a table's cell
@@ -107,12 +105,6 @@ def cluster_grid(report: Report) -> Grid | None:
     """The cluster table; with more than MAX_CLUSTERS those that come back least (Jaccard)."""
     table = report.clusters
     return _cut(table, CLUSTER_COLUMNS, _lowest(table, "jaccard", MAX_CLUSTERS)) if len(table) else None
-
-
-def pair_grid(report: Report) -> Grid | None:
-    """The pairs of classes that lie closest; pairs.csv is sorted by their distance."""
-    table = report.pairs
-    return _cut(table, PAIR_COLUMNS, np.arange(min(len(table), MAX_PAIRS))) if len(table) else None
 
 
 def size_grid(report: Report) -> Grid | None:

@@ -5,7 +5,6 @@ Every limit is said on the page, and what is cut is whole in the files beside it
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,9 +14,9 @@ import numpy as np
 from markupsafe import Markup
 
 from repdiag.report import svg
-from repdiag.report.columns import cell, numeric
+from repdiag.report.columns import cell
 from repdiag.report.formula import readable
-from repdiag.report.grids import MAX_ROWS, Cell, Grid, cell_of, grid, text
+from repdiag.report.grids import MAX_ROWS, Grid, grid, text
 from repdiag.report.numbers import (
     ARROWS,
     MISSING,
@@ -29,11 +28,8 @@ from repdiag.report.numbers import (
     number,
     z_score,
 )
-from repdiag.report.text import clean, sentence, shortened
+from repdiag.report.text import sentence
 from repdiag.types import Measurement, MetricResult, Report, Skipped, Status
-
-MAX_CARDS = 24
-MAX_IMAGE_BYTES = 1_500_000  # thumbnails of one page, before base64
 
 STATUS_WORDS = {
     Status.PAPER: "as read in the paper",
@@ -122,60 +118,6 @@ def not_measured(report: Report) -> list[tuple[str, list[str]]]:
         if measurement.spec.headline and isinstance(measurement.outcome, Skipped):
             reasons.setdefault(text(measurement.outcome.reason), []).append(measurement.spec.title)
     return list(reasons.items())
-
-
-@dataclass(frozen=True)
-class Card:
-    """One of the riskiest samples."""
-
-    id: str
-    short_id: str  # beginning and end: file names differ at their ends
-    image: str | None  # a data URI
-    label: str | None
-    prediction: str | None
-    correct: bool | None
-    facts: tuple[tuple[str, Cell], ...]
-
-
-def riskiest(report: Report) -> list[Card]:
-    """The samples with the highest risk: those with a thumbnail, or without pictures the first of all."""
-    risk = numeric(report.samples, "risk")
-    if risk is None or not np.isfinite(risk).any():
-        return []
-    ids = report.samples.columns["id"]
-    rows = np.flatnonzero(np.isfinite(risk))
-    if report.thumbnails:
-        rows = np.array([row for row in rows if str(ids[row]) in report.thumbnails], dtype=np.int64)
-    cards: list[Card] = []
-    spent = 0
-    for row in rows[np.argsort(-risk[rows], kind="stable")[:MAX_CARDS]]:
-        picture = report.thumbnails.get(str(ids[row]))
-        if picture is not None:
-            spent += len(picture)
-            if spent > MAX_IMAGE_BYTES:
-                break
-        cards.append(_card(report, int(row), picture))
-    return cards
-
-
-def _card(report: Report, row: int, picture: bytes | None) -> Card:
-    columns = report.samples.columns
-    named = {
-        key: text(columns[key][row]) if key in columns and columns[key][row] is not None else None
-        for key in ("label", "prediction")
-    }
-    facts = tuple(
-        (title, cell_of(columns[key][row]))
-        for key, title in (("risk", "risk"), ("q_score", "Q-Score"))
-        if key in columns
-    )
-    image = None if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
-    told = columns["correct"][row] if "correct" in columns else None
-    correct = None if told is None else bool(told)
-    identity = clean(str(columns["id"][row]))
-    return Card(
-        text(identity), shortened(identity, 30), image, named["label"], named["prediction"], correct, facts
-    )
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -1,23 +1,21 @@
-"""The numbers to look at first, what the risk rests on, and warnings."""
+"""The numbers to look at first, a risk that nothing confirmed, and warnings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from repdiag.report import grids, views
-from repdiag.report.numbers import interval_text, number
 from repdiag.report.sections.section import Section, Written
-from repdiag.types import Interval, Report
+from repdiag.types import Report
 
 
 @dataclass(frozen=True)
 class View:
-    """Headline metrics, those that were skipped by reason, the risk in words, warnings and how many there are."""
+    """Headline metrics, those that were skipped by reason, a risk that is a guess, warnings and how many there are."""
 
     cards: list[views.Metric]
     not_measured: list[tuple[str, list[str]]]
-    risk: dict[str, Any] | None
+    guess: tuple[str, str] | None
     warnings: list[str]
     warned: int
 
@@ -31,22 +29,20 @@ def view(report: Report, written: Written) -> View:
         if metric.spec.headline and metric.skipped is None
     ]
     warnings = [grids.text(warning) for warning in report.warnings[: grids.MAX_ROWS]]
-    return View(cards, views.not_measured(report), risk_words(report), warnings, len(report.warnings))
+    return View(cards, views.not_measured(report), guessed_risk(report), warnings, len(report.warnings))
 
 
-def risk_words(report: Report) -> dict[str, Any] | None:
-    """The risk's sentence parts, or None when no risk was made."""
+def guessed_risk(report: Report) -> tuple[str, str] | None:
+    """What a risk rests on that nothing confirmed, and why; None where it was measured, or there is none.
+
+    A measured risk is told in its own section; one that is a guess must be known before any number is read.
+    """
     risk = report.risk
-    if not risk:
+    if not risk or risk.get("validated"):
         return None
-    said = {key: grids.text(risk.get(key) or "") for key in ("title", "score", "explanation")}
-    auroc, low, high = risk.get("auroc"), risk.get("low"), risk.get("high")
-    measured = ""
-    if auroc is not None:
-        measured = f"AUROC {number(auroc)}"
-        if low is not None and high is not None:
-            measured += " " + interval_text(Interval(low, high, "", 0), "", auroc)
-    return {**said, "validated": bool(risk.get("validated")), "measured": measured}
+    return grids.text(risk.get("title") or risk.get("score") or "an unnamed score"), grids.text(
+        risk.get("explanation") or ""
+    )
 
 
 SECTION = Section("headline", "Headline", view, ("headline.css",))

@@ -110,7 +110,7 @@ def _entry(name: str, value: Any) -> Entry:
     if isinstance(value, float) and not isinstance(value, bool):
         value = float(f"{value:.6g}")
     count = len(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else 0
-    return Entry(_title(name), words(value), count if count > LONG else None)
+    return Entry(_title(name), words(value) or "none", count if count > LONG else None)
 
 
 SECTION = Section("provenance", "Provenance", view, ("provenance.css",))
