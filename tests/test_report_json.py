@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_report import HOSTILE, sample_report
 
+from repdiag.errors import DataError
+from repdiag.exhibits import Exhibits
 from repdiag.report import to_json, write_report
 from repdiag.report.json_form import dumps, plain
 from repdiag.report.numbers import ARROWS, WORDS
+from repdiag.report.reading import read_report
 from repdiag.report.views import STATUS_WORDS
 from repdiag.types import Direction, Finding, Level, MetricResult, Null, SizePoint, Skipped, Status, Verdict
 
@@ -47,6 +50,11 @@ def test_every_report_fits_the_schema(options: dict[str, object]) -> None:
         (("verdicts", 0, "level"), "excellent"),
         (("verdicts", 0, "findings", 0, "rule"), None),
         (("tables", "samples.csv", "sha256"), "abc"),
+        (("next", 0, "reason"), None),
+        (("class_matrix", "nearer"), [0.5]),
+        (("riskiest", 0, "reasons"), "one"),
+        (("top_features", 0, "picture"), "data:"),
+        (("pca_explained",), [0.5]),
         (("measurements", 0, "outcome"), {"value": 1.0, "skipped": "both"}),
     ],
 )
@@ -153,6 +161,63 @@ def test_verdicts_are_written_with_their_findings() -> None:
             "findings": [{"rule": "every class", "level": "watch", "reason": "bad\\udcff class"}],
         }
     ]
+
+
+def test_what_a_page_shows_beside_numbers_is_there_without_pictures(tmp_path: Path) -> None:
+    """Advice, matrix, borders, riskiest and features say which and why, and are read back as they were."""
+    report = sample_report(200, 16)
+    exhibits = report.exhibits
+    assert exhibits.matrix is not None
+    nearer = exhibits.matrix.nearer.copy()
+    nearer[0] = np.nan  # a class without samples
+    exhibits = dataclasses.replace(exhibits, matrix=dataclasses.replace(exhibits.matrix, nearer=nearer))
+    report = dataclasses.replace(report, exhibits=exhibits)
+    document = json.loads(write_report(report, tmp_path)["report.json"].read_text("utf-8"))
+    assert [entry["rule"] for entry in document["next"]] == [a.rule for a in exhibits.advice]
+    assert document["next"][0]["command"] == exhibits.advice[0].command
+    assert document["class_matrix"]["nearer"][0] == [None] * 10
+    assert document["riskiest"][0] == {
+        "id": exhibits.riskiest[0].id,
+        "reasons": list(exhibits.riskiest[0].reasons),
+    }
+    assert document["top_features"][3]["in_s"] is False
+    assert document["pca_explained"] == [0.18, 0.11]
+    assert "jpeg" not in json.dumps(document).lower()
+    back = read_report(tmp_path).exhibits
+    assert back.matrix is not None
+    for name in ("nearer", "distance", "mass"):
+        np.testing.assert_array_equal(getattr(back.matrix, name), getattr(exhibits.matrix, name))
+    assert dataclasses.replace(back, matrix=None) == dataclasses.replace(exhibits, matrix=None, sprite=None)
+
+
+def test_a_report_of_before_has_no_exhibits(tmp_path: Path) -> None:
+    """Without the new keys a report reads as ever; with a broken one the field is named."""
+    file = write_report(sample_report(60, 16), tmp_path)["report.json"]
+    document = json.loads(file.read_text("utf-8"))
+    schema = schema_validator().schema
+    new = set(document) - set(schema["required"])
+    assert new == {
+        "next", "class_matrix", "class_borders", "riskiest", "top_features", "pca_explained", "notes"
+    }  # fmt: skip
+    older = {key: value for key, value in document.items() if key not in new}
+    schema_validator().validate(older)
+    file.write_text(json.dumps(older), encoding="utf-8")
+    assert read_report(tmp_path).exhibits == Exhibits()
+    for path, value, said in (
+        (("class_matrix", "nearer", 0), [1, "x"], r"class_matrix\.nearer\.0\[1\] must be a number"),
+        (("class_matrix", "mass"), [0.5], r"class_matrix\.mass must have 10 numbers, not 1"),
+        (("top_features", 1, "labels"), [1], r"top_features\[1\]\.labels must be a list of text"),
+        (("pca_explained",), [0.5], r"pca_explained must be two numbers"),
+        (("next", 0, "title"), 3, r"next\[0\]\.title must be text"),
+    ):
+        broken = copy.deepcopy(document)
+        inside = broken
+        for step in path[:-1]:
+            inside = inside[step]  # type: ignore[index]
+        inside[path[-1]] = value  # type: ignore[index]
+        file.write_text(json.dumps(broken), encoding="utf-8")
+        with pytest.raises(DataError, match=said):
+            read_report(tmp_path)
 
 
 def test_per_class_values_must_match_the_classes() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from repdiag.report.columns import EMPTY_HEADERS, cell
+from repdiag.report.json_exhibits import exhibits_json
 from repdiag.report.numbers import z_score
 from repdiag.report.tables import TableFile, metrics_table, write_csv
 from repdiag.report.text import clean
@@ -41,8 +42,8 @@ def to_json(report: Report, tables: Mapping[str, TableFile] | None = None) -> di
     """`report` as what `json.dumps` takes, in a fixed order of keys; the form is in schema.json.
 
     `tables` says what the CSV files hold when they were just written; otherwise they are made once more
-    only to be counted and hashed. Per-sample values are in samples.csv alone. Raises TypeError when the
-    report holds something that JSON has no form for.
+    only to be counted and hashed. Per-sample values are in samples.csv alone, pictures in the page alone. Raises
+    TypeError when the report holds something that JSON has no form for.
     """
     if tables is None:
         tables = {
@@ -59,6 +60,7 @@ def to_json(report: Report, tables: Mapping[str, TableFile] | None = None) -> di
         "warnings": plain(report.warnings),
         "verdicts": [_verdict(verdict) for verdict in report.verdicts],
         "risk": plain(report.risk),
+        **exhibits_json(report.exhibits, plain),
         "measurements": [_measurement(m, _class_names(report)) for m in report.measurements],
         "tables": {name: {"rows": t.rows, "sha256": t.sha256} for name, t in tables.items()},
         "timing": {

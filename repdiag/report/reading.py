@@ -16,6 +16,7 @@ import numpy as np
 
 from repdiag.errors import DataError
 from repdiag.report.reading_csv import read_csv
+from repdiag.report.reading_exhibits import read_exhibits
 from repdiag.report.reading_fields import REWRITE, Fields, read_document
 from repdiag.report.tables import TableFile
 from repdiag.types import (
@@ -46,7 +47,7 @@ TABLES = ("samples.csv", "classes.csv", "features.csv", "pairs.csv", "clusters.c
 def read_report(path: str | Path, *, tables: bool | Collection[str] = True) -> Report:
     """The report in the folder `path`, or whose report.json `path` is, with the CSV tables beside it.
 
-    The inverse of `write_report` but for thumbnails (which only the page holds), values by sample that are in no
+    The inverse of `write_report` but for pictures (which only the page holds), values by sample that are in no
     column of samples.csv, and dtypes (float32 comes back as float64, text as objects): written again, report.json and
     the CSV files have the same bytes.
 
@@ -56,8 +57,8 @@ def read_report(path: str | Path, *, tables: bool | Collection[str] = True) -> R
 
     What is read of a report from another version: a metric's description comes from the file. Fields that nobody
     knows are left alone. A status that is not known counts as ours, a direction as neither, a verdict's level as
-    undetermined; unknown needs and laws are left out. Missing: verdicts, risk, warnings, timing, values by size, and
-    what describes a metric (but not its name, family, title, unit and direction) have defaults.
+    undetermined; unknown needs and laws are left out. Missing: verdicts, risk, exhibits, warnings, timing, values by
+    size, and what describes a metric (but not its name, family, title, unit and direction) have defaults.
 
     Raises DataError (exit code 3), one sentence that names the field or the file, for what cannot be read, is
     malformed, hostile (NaN, over 64 MiB of JSON, nested deeply), changed, or of a later schema.
@@ -93,6 +94,7 @@ def read_report(path: str | Path, *, tables: bool | Collection[str] = True) -> R
         pairs=found.get("pairs.csv", Table({})),
         clusters=found.get("clusters.csv", Table({})),
         verdicts=tuple(_verdict(part) for part in document.parts("verdicts", [])),
+        exhibits=read_exhibits(document),
     )
 
 
