@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from repdiag.encoders import Encoder
+from repdiag.encoders.features import network_of
 from repdiag.errors import CheckpointError, ResourceError, UsageError
 from repdiag.heatmaps.layers import Spatial, device_of, exposed
 
@@ -87,7 +88,7 @@ def _check(encoder: Encoder, spatial: Spatial, images: torch.Tensor, weights: to
     start, stop = spatial.columns
     if bool(weights[:, :start].any()) or bool(weights[:, stop:].any()):
         raise ValueError(f"weights of other features than {start}..{stop}, whose place this is")
-    if any(part.training for part in encoder.module.modules()):
+    if any(part.training for part in network_of(encoder.module).modules()):
         raise ValueError("the network must be in eval mode: a heat map would depend on the other images")
 
 

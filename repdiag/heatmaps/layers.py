@@ -18,7 +18,7 @@ from repdiag.encoders import layers as forms
 from repdiag.encoders.chosen import Chosen
 from repdiag.encoders.features import network_of
 from repdiag.encoders.pools import unit
-from repdiag.encoders.taps import tensor_in, trace
+from repdiag.encoders.taps import Spot, Trace, tensor_in
 from repdiag.encoders.untouched import eager
 from repdiag.encoders.wrap import Guest
 from repdiag.errors import UsageError
@@ -98,7 +98,7 @@ def spatial(encoder: Encoder, output: str | None = None) -> Spatial:
         seen = _run(encoder, network, noise)
         features = seen.answer[:, start:stop]
         for passed in seen.candidates(features):
-            for found in _places(encoder, network, noise, seen, passed, (start, stop)):
+            for found in _places(encoder, network, seen, passed, (start, stop)):
                 if _reaches(encoder, found, noise):
                     return found
     raise UsageError(
@@ -196,11 +196,16 @@ class _Seen:
     answer: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     given: list[_Passed] = field(default_factory=list)
     attended: list[_Passed] = field(default_factory=list)
+    body: object = None
+
+    def maps(self) -> list[_Passed]:
+        """The maps that modules gave, without what attentions have inside (one value for each pair of tokens)."""
+        inside = tuple(f"{one.name}." for one in self.attended)
+        return [one for one in self.given if not one.tokens and not one.name.startswith(inside)]
 
     def candidates(self, features: torch.Tensor) -> Iterator[_Passed]:
         """What the features depend on, the best first; one tensor may come under several modules' names."""
-        inside = tuple(f"{one.name}." for one in self.attended)
-        maps = [one for one in self.given if not one.tokens and not one.name.startswith(inside)]
+        maps = self.maps()
         last = max(self.attended, key=lambda one: one.order, default=None)
         tokens = [one for one in self.given if one.tokens]
         ranked = [*maps, *self.attended]
@@ -209,7 +214,9 @@ class _Seen:
             # no attention to be seen, as in a mixer: the last tokens as wide as those at the end
             ranked = [one for one in reversed(tokens) if one.values.shape == tokens[-1].values.shape] + ranked
         for one in ranked:
-            if _depends(features, one.values):
+            # columns that were joined with others' have gradients of zero for what only those depend on
+            gradient = _gradient(features, one.values)
+            if gradient is not None and (features.shape == self.answer.shape or bool(gradient.any())):
                 yield from self._names(one)
 
     def _names(self, one: _Passed) -> Iterator[_Passed]:
@@ -228,11 +235,14 @@ def _only_patches(maps: list[_Passed], tokens: list[_Passed]) -> bool:
     return max(one.order for one in maps) < tokens[len(tokens) // 2].order
 
 
-def _depends(features: torch.Tensor, values: torch.Tensor) -> bool:
+def _gradient(features: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+    """Of a random sum of the features (of a plain sum of normalized ones it may vanish); None: not connected."""
     if not (features.requires_grad and values.requires_grad):
-        return False
-    (gradient,) = torch.autograd.grad(features.sum(), values, retain_graph=True, allow_unused=True)
-    return gradient is not None
+        return None
+    weights = torch.rand(features.shape, generator=torch.Generator().manual_seed(0)).to(features)
+    with torch.enable_grad():
+        target = (features * weights).sum()
+    return torch.autograd.grad(target, values, retain_graph=True, allow_unused=True)[0]
 
 
 def _run(encoder: Encoder, network: nn.Module, images: torch.Tensor) -> _Seen:
@@ -277,7 +287,12 @@ def _run(encoder: Encoder, network: nn.Module, images: torch.Tensor) -> _Seen:
 
         return attending
 
+    def body(found: object) -> None:
+        seen.body = found
+
     with contextlib.ExitStack() as hooks, torch.inference_mode(False), torch.enable_grad(), eager():
+        if callable(getattr(network, "forward_features", None)):
+            hooks.enter_context(Spot("method", "forward_features").watched(network, body))
         hooks.callback(network.register_forward_pre_hook(begin).remove)
         for name, module in network.named_modules():
             hooks.callback(module.register_forward_hook(note(name)).remove)
@@ -300,7 +315,6 @@ def _is_attention(name: str, module: nn.Module) -> bool:
 def _places(
     encoder: Encoder,
     network: nn.Module,
-    noise: torch.Tensor,
     seen: _Seen,
     passed: _Passed,
     columns: tuple[int, int],
@@ -308,10 +322,10 @@ def _places(
     """How what passed lies over the image; nothing where that cannot be told."""
     shape = tuple(passed.values.shape[1:])
     where: dict[str, Any] = {"side": passed.side, "call": passed.call, "columns": columns}
-    pass_ = trace(encoder.module, network, noise)
-    form = forms.form(network, shape, pass_)
+    own = next((one.values for one in seen.given if not one.name), None)
+    form = forms.form(network, shape, Trace(_IMAGES, seen.answer, own, seen.body))
     if passed.tokens:
-        grid = _grid(shape[0], form.prefix, [one for one in seen.given if not one.tokens])
+        grid = _grid(shape[0], form.prefix, [one for one in seen.maps() if one.order < passed.order])
         if grid is not None:
             prefix = shape[0] - grid[0] * grid[1]
             yield Spatial("tokens", passed.name, grid, shape[1], prefix, **where)
@@ -414,10 +428,13 @@ def _fits(value: object, where: Spatial) -> bool:
 def _reaches(encoder: Encoder, where: Spatial, images: torch.Tensor) -> bool:
     """Whether the features depend on what a hook at `where` puts there; of tokens, on those of the image."""
     with exposed(encoder, where) as found:
-        features = encoder.module(images)[:, slice(*where.columns)]
+        features = encoder.module(images)
+        with torch.enable_grad():
+            features = features[:, slice(*where.columns)]
     if found.leaf is None or not features.requires_grad:
         return False
-    # of a sum of normalized features the gradient may vanish
-    weights = torch.rand(features.shape, generator=torch.Generator().manual_seed(0)).to(features)
-    (gradient,) = torch.autograd.grad((features * weights).sum(), found.leaf, allow_unused=True)
-    return gradient is not None and (where.kind != "tokens" or bool(where.places(gradient).any()))
+    gradient = _gradient(features, found.leaf)
+    if gradient is None:
+        return False
+    strict = where.kind == "tokens" or len(encoder.outputs) > 1
+    return not strict or bool(where.places(gradient).any())

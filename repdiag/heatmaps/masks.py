@@ -248,7 +248,8 @@ def _read(file: str, path: str, size: tuple[int, int], tell: Tell) -> FloatArray
         same = abs(width * size[1] - height * size[0]) <= max(width, height, *size)
         tell("resized" if same else "stretched", path)
         smooth = Image.fromarray(values).resize(size, Image.Resampling.BILINEAR)
-        values = np.clip(np.asarray(smooth, np.float32), 0, 1).astype(np.float32)
+        resized: FloatArray = np.clip(np.asarray(smooth), 0, 1).astype(np.float32)
+        return resized
     return values
 
 
@@ -277,4 +278,4 @@ def _values(image: Image.Image, path: str, tell: Tell) -> FloatArray:
     if pixels.max(initial=0) == 1:
         tell("binary", path)
         return pixels.astype(np.float32)
-    return pixels.astype(np.float32) / 255
+    return pixels.astype(np.float32) / np.float32(255)

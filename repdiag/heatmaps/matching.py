@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from repdiag.sources.images import is_image, printable
@@ -47,11 +46,10 @@ class Matching:
         self._known = samples is not None
         if samples is not None:
             looked = {sample: self._look(sample) for sample in samples}
-            for entry, rank in looked.values():
-                if entry is not None:
-                    self._claims.setdefault(entry, []).append(rank)
-            for sample, (entry, rank) in looked.items():
-                self._settle(sample, entry, rank)
+            for look in looked.values():
+                self._claim(*look)
+            for sample, look in looked.items():
+                self._settle(sample, *look)
 
     @property
     def matched(self) -> tuple[str, ...]:
@@ -64,10 +62,13 @@ class Matching:
         """The entry of one sample; None where there is none, or several might be meant."""
         if sample not in self._found:
             entry, rank = self._look(sample)
-            if entry is not None:
-                self._claims.setdefault(entry, []).append(rank)
+            self._claim(entry, rank)
             self._settle(sample, entry, rank)
         return self._found[sample]
+
+    def _claim(self, entry: str | None, rank: int) -> None:
+        if entry is not None:
+            self._claims.setdefault(entry, []).append(rank)
 
     def _look(self, sample: str) -> tuple[str | None, int]:
         """The entry that fits a sample best, and how well; none and _NAME where several fit."""

@@ -37,7 +37,7 @@ def overlap(heat: Any, mask: Any, threshold: float = THRESHOLD) -> Overlap:
     `iou` = s(R & M) / s(R | M), s the sum of A over a region (P, but for the threshold: the paper does not say how its
     region is cut; 0.5 is ours, O); `mass` = sum(A mask) / sum(A) (O); `area` = mean(mask) (O). As s weighs by the heat,
     iou is no plain intersection over union: cold parts of the mask count for little. Sums in float64. NaN where the
-    heat map is 0 everywhere, or no pixel of the mask reaches 0.5. The result does not change with the scale of a heat map.
+    heat map is 0 everywhere, or no pixel of the mask reaches 0.5. The scale of a heat map changes nothing.
 
     >>> found = overlap([[[2.0, 1.0], [0.0, 0.0]]], [[[1.0, 0.0], [0.0, 0.0]]])
     >>> round(float(found.iou[0]), 3), round(float(found.mass[0]), 3), float(found.area[0])
