@@ -91,13 +91,15 @@ def activation_curve(report: Report) -> Figure | None:
         parts.append(_strip(axes, curve.kept))
         legend.append(("line kept", f"the {int(curve.kept.sum()):,} features that keep the accuracy"))
     title = "Activation frequency" + (" (adapted rule)" if adapted else "")
+    measured = None if adapted else report.value("activation_frequency")
     return Figure(
         "activation",
         title,
         axes.figure(title, *parts),
         _caption(curve, adapted),
         tuple(legend),
-        said=_said(curve),
+        () if measured is None else measured.table,
+        _said(curve),
     )
 
 
