@@ -100,9 +100,14 @@ window.repdiagMap = (() => {
   const tell = (what, detail) => listeners[what].forEach((f) => f(detail));
   const inPlay = (i) => state.only === null || Math.min(state.mode.codes[i], state.mode.names.length) === state.only;
 
+  // Three digits that count, and no decimals beyond those that 16 bits keep.
+  function digits(v, decimals) {
+    const wanted = 2 - Math.floor(Math.log10(Math.abs(v) || 1));
+    return String(Number(v.toFixed(Math.max(0, Math.min(decimals, wanted)))));
+  }
   function shown(m, i) {
     const v = m.value(m.codes[i]);
-    return v === null ? null : String(Number(v.toFixed(Math.min(20, Math.max(0, Math.min(m.decimals, 2 - Math.floor(Math.log10(Math.abs(v) || 1))))))));
+    return v === null ? null : digits(v, m.decimals);
   }
 
   // What is known of image i, in words: [name, text, whether it is an error].
@@ -119,6 +124,6 @@ window.repdiagMap = (() => {
     return out;
   }
 
-  return { data, n, MISSING, STEPS, id, modes, mode, planes, nearest, state, tell, inPlay, facts, correct,
+  return { data, n, MISSING, STEPS, id, modes, mode, planes, nearest, state, tell, inPlay, facts, digits, correct,
     on: (what, f) => listeners[what].push(f) };
 })();

@@ -51,7 +51,7 @@ if (window.repdiagMap) (() => {
     box.append(svg("svg", { viewBox: `0 0 ${colors.length} 1`, preserveAspectRatio: "none", "shape-rendering": "crispEdges", "aria-hidden": "true" },
       ...colors.map((fill, i) => svg("rect", { x: i, width: 1.05, height: 1, fill }))));
     for (const [q, name] of [[0, "least"], [0.25, "25%"], [0.5, "median"], [0.75, "75%"], [1, "greatest"]]) {
-      const item = make("li", "", String(Number(mode.quantile(q).toPrecision(3))));
+      const item = make("li", "", map.digits(mode.quantile(q), mode.decimals));
       item.append(make("small", "", name));
       ends.append(item);
     }
