@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from repdiag.exhibits import ClassMatrix
 from repdiag.report.grids import Cell, cell_of, text
-from repdiag.report.numbers import number
 from repdiag.report.svg import nice_ticks, tag, tick_labels
 from repdiag.report.text import shortened
 
@@ -279,21 +278,22 @@ def _largest(matrix: ClassMatrix, names: tuple[str, ...]) -> tuple[tuple[tuple[C
 
 
 def _data(matrix: ClassMatrix, names: tuple[str, ...]) -> dict[str, Any]:
-    """Numbers as they are shown (percent, three decimals of a distance), null where unknown; of the symmetric
-    distances what lies right of the diagonal."""
-
-    def shown(value: float, unit: str) -> float | None:
-        return float(number(value, unit).replace(",", "")) if math.isfinite(value) else None
-
+    """Percent with one decimal and distances with three, null where unknown; of the symmetric distances what lies
+    right of the diagonal. A share above zero that would round to zero is 0.01, which is said as "less than 0.1%"."""
     m = len(names)
     return {
         "classes": names,
-        "nearer": [[_short(shown(float(v), "share")) for v in row] for row in matrix.nearer],
-        "distance": [[shown(float(matrix.distance[i, j]), "") for j in range(i + 1, m)] for i in range(m)],
-        "elsewhere": [shown(float(v), "share") for v in matrix.mass] if m < matrix.of else None,
+        "nearer": [[_percent(float(v)) for v in row] for row in matrix.nearer],
+        "distance": [[_distance(float(matrix.distance[i, j])) for j in range(i + 1, m)] for i in range(m)],
+        "elsewhere": [_percent(float(v)) for v in matrix.mass] if m < matrix.of else None,
     }
 
 
-def _short(value: float | None) -> float | int | None:
-    """0 for 0.0: most cells of a large matrix are empty."""
-    return 0 if value == 0 else value
+def _percent(share: float) -> float | int | None:
+    if not math.isfinite(share) or share == 0:
+        return 0 if share == 0 else None
+    return max(0.01, float(f"{100 * share:.1f}"))
+
+
+def _distance(value: float) -> float | None:
+    return float(f"{value:.3f}") if math.isfinite(value) else None

@@ -17,7 +17,7 @@
   let at = null; // [row, column] of the keyboard's cell
 
   const name = (i) => `\u2068${classes[i]}\u2069`; // a name keeps its direction of writing to itself
-  const percent = (v) => (v === null ? "an unknown share" : `${v === 0 || v >= 0.095 ? v.toFixed(1) : v}%`);
+  const percent = (v) => (v === null ? "an unknown share" : v === 0.01 ? "less than 0.1%" : `${v.toFixed(1)}%`);
   const apart = (i, j) => distance[Math.min(i, j)][Math.abs(i - j) - 1];
   const byDistance = () => document.getElementById("matrix-by-distance")?.checked;
 
