@@ -82,8 +82,16 @@ def riskiest(
     order = order[: min(SHOWN, int(np.isfinite(risk).sum()))]
     if not order.size:
         return ()
-    told = [*_contradictions(ws, samples, order), *_scores(ws, noun)]
-    return tuple(Risky(str(samples["id"][row]), _reasons(told, int(row))) for row in order)
+    said = reasons(ws, samples, order, noun)
+    return tuple(Risky(str(samples["id"][row]), said[row]) for row in order.tolist())
+
+
+def reasons(
+    ws: Workspace, samples: Mapping[str, npt.NDArray[Any]], shown: Ints, noun: str = "images"
+) -> dict[int, tuple[str, ...]]:
+    """What speaks against the samples in the rows `shown` of the sample table, by row, as `riskiest` says it."""
+    told = [*_contradictions(ws, samples, shown), *_scores(ws, noun)]
+    return {row: _reasons(told, row) for row in shown.tolist()}
 
 
 def _reasons(told: list[Evidence], row: int) -> tuple[str, ...]:
