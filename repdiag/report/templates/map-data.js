@@ -103,7 +103,7 @@ window.repdiagMap = (() => {
   // Three digits that count, and no decimals beyond those that 16 bits keep.
   function digits(v, decimals) {
     const wanted = 2 - Math.floor(Math.log10(Math.abs(v) || 1));
-    return String(Number(v.toFixed(Math.max(0, Math.min(decimals, wanted)))));
+    return v.toFixed(Math.max(0, Math.min(decimals, wanted, 20)));
   }
   function shown(m, i) {
     const v = m.value(m.codes[i]);
