@@ -9,7 +9,7 @@ import torch
 from repdiag.encoders import Encoder
 from repdiag.encoders.features import network_of
 from repdiag.errors import CheckpointError, ResourceError, UsageError
-from repdiag.heatmaps.layers import Spatial, device_of, exposed
+from repdiag.heatmaps.place import Spatial, device_of, exposed
 
 Method = Literal["gradcam", "hirescam"]
 
@@ -104,9 +104,7 @@ def _signed(
         cache_enabled=False,  # weights that were cast in inference mode do not serve gradients
     )
     with mixed, exposed(encoder, spatial) as found:
-        inputs, wanted = images.to(device), weights.to(device, torch.float32)
-        if inputs.is_inference():
-            inputs = inputs.clone()
+        inputs, wanted = _plain(images.to(device)), _plain(weights.to(device, torch.float32))
         features = encoder.module(inputs)
         leaf = found.leaf
         if leaf is None or tuple(leaf.shape[1:]) != spatial.shape:
@@ -130,3 +128,8 @@ def _signed(
     if not bool(result.isfinite().all()):
         raise CheckpointError("The encoder's gradients are NaN or infinite", where=encoder.name)
     return result
+
+
+def _plain(values: torch.Tensor) -> torch.Tensor:
+    """A tensor that gradients may use, which one made in inference mode is not."""
+    return values.clone() if values.is_inference() else values
