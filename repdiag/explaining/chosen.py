@@ -11,9 +11,7 @@ from repdiag.explaining.heating import Heater, colored
 from repdiag.explaining.types import Tile
 from repdiag.heatmaps.geometry import to_input
 from repdiag.heatmaps.masks import Masks
-from repdiag.tables import Columns
 from repdiag.types import FloatArray
-from repdiag.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,3 @@ def tiles(
             made[place] = Tile(ids[place], colored(batch.pixels[k]), heat, none, core, spurious)
         told(len(made))
     return [made[place] for place in range(len(ids))]
-
-
-def reasons(ws: Workspace, columns: Columns, at: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """What speaks against evaluated samples, by place."""
-    return {}

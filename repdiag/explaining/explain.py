@@ -19,7 +19,7 @@ from repdiag.config import ScoreConfig
 from repdiag.encoders import Encoder
 from repdiag.errors import DataError, UsageError
 from repdiag.explaining import targets
-from repdiag.explaining.chosen import Chosen, reasons, tiles
+from repdiag.explaining.chosen import Chosen, tiles
 from repdiag.explaining.heating import Heater
 from repdiag.explaining.measuring import per_image
 from repdiag.explaining.request import Wanted, rows_of
@@ -33,10 +33,14 @@ from repdiag.kernels.rows import Doubles
 from repdiag.risk import Risk, assess
 from repdiag.showing.features import cards as top_features
 from repdiag.showing.features import note
+from repdiag.showing.riskiest import reasons
 from repdiag.store import Store
 from repdiag.tables import Columns, sample_columns
 from repdiag.types import EmbeddingSet, FloatArray, ImageSource, IntArray, Progress, Skipped, Table, silent
 from repdiag.workspace import Skip, Workspace
+
+COARSE = 4
+"""Places a side below which heat maps cannot show objects. Ours."""
 
 MOST_SUMMED = 12
 """Features of a sample that are listed by number; the heat map sums all of them."""
@@ -152,8 +156,10 @@ class _Run:
         explained = self._explained(chosen, columns, table, masks)
         features, notes = self._features(columns)
         timing["heat maps that are shown"] = time.perf_counter() - clock
-        if self.target.without:
-            warnings = [*warnings, self._empty()]
+        h, w = self.heater.place.grid
+        if min(h, w) < COARSE:
+            coarse = f"The heat maps have only {h} x {w} places: they tell parts of the picture, not objects."
+            warnings = [*warnings, coarse]
         if not self.wanted.samples and not np.isfinite(columns["risk"]).any():
             warnings = [
                 *warnings,
@@ -206,13 +212,6 @@ class _Run:
         """How many features each evaluated sample's heat map sums."""
         ws, kind = self.everyone, self.target.kind
         return ws.once(("explained features", kind), lambda: targets.counts(kind, ws))
-
-    def _empty(self) -> str:
-        t = self.target
-        return (
-            f"{t.without:,} of {t.evaluated:,} evaluated samples have no discriminative feature that stands out, and "
-            "so no heat map; numbers are about the others."
-        )
 
     @staticmethod
     def _risk(risk: Risk | None) -> dict[str, Any]:
@@ -356,7 +355,8 @@ class _Run:
             (NO_FEATURE, NO_MAP),
             lambda done: self.progress("explain samples", done, len(ids)),
         )
-        why = reasons(self.ws, columns, [one.at for one in chosen if one.at is not None])
+        shown_at = np.array([one.at for one in chosen if one.at is not None], np.int64)
+        why = reasons(self.ws, columns, shown_at) if shown_at.size else {}
         overlap = [n for n in table.columns if n.startswith(("iou_", "mass_", "area_"))]
         row_of = {str(name): i for i, name in enumerate(table.columns["id"])}
         out = []

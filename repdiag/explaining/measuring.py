@@ -104,7 +104,7 @@ def _planes(pairs: Sequence[object], heater: Heater) -> dict[Region, Planes]:
         if all(mask is None for mask in given):
             continue
         empty = np.zeros((how.size, how.size), np.float32)
-        made[region] = np.stack([empty if mask is None else to_input(mask, how) for mask in given])  # type: ignore[index]
+        made[region] = np.stack([empty if mask is None else to_input(mask, how) for mask in given])
     return made
 
 

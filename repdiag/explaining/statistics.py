@@ -21,6 +21,8 @@ OURS = "ours: a control"
 METHOD = "bootstrap over images, percentiles"
 
 Key = tuple[Measure, Region]
+CORE: Key = ("iou", "core")
+SPURIOUS: Key = ("iou", "spurious")
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Judge:
 
     def claims(self) -> tuple[Claim, ...]:
         """The paper's two claims and our two controls, each held to its interval."""
-        per, core = self.per, ("iou", "core")
+        per, core = self.per, CORE
         made = [
             self._claim(
                 "above-other-masks",
@@ -151,9 +153,7 @@ class Judge:
                 "Heat maps lie on the core of the image more than on what is spurious",
                 KALIBHAT,
                 "mIoU_core minus mIoU_spurious",
-                self.paired(per.chosen[core], per.chosen["iou", "spurious"])
-                if ("iou", "spurious") in per.chosen
-                else None,
+                self.paired(per.chosen[core], per.chosen[SPURIOUS]) if SPURIOUS in per.chosen else None,
                 "these masks know no spurious region (what is outside of a box is not one)",
             ),
             self._claim(
@@ -211,4 +211,6 @@ def mean_of_draws(draws: Doubles) -> Doubles:
     known = np.isfinite(draws)
     size = known.sum(0)
     total = np.where(known, draws, 0).sum(0)
-    return np.divide(total, size, out=np.full(size.size, np.nan), where=size > 0)
+    out: Doubles = np.full(size.size, np.nan)
+    np.divide(total, size, out=out, where=size > 0)
+    return out

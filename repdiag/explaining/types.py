@@ -159,7 +159,7 @@ class Quantity:
     @property
     def name(self) -> str:
         """A name of its own, as in quantities.csv."""
-        parts = [self.measure, self.region]
+        parts: list[str] = [self.measure, self.region]
         parts += [] if self.group == "all" else [self.group]
         parts += [] if self.features == "discriminative" else [self.features]
         return "_".join(parts)

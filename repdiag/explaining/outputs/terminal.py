@@ -20,8 +20,8 @@ STYLES = {"holds": "bold green", "does not hold": "bold red", "not decided": "di
 def terminal(found: Explanation, console: Console, files: Sequence[Path] = ()) -> None:
     """Print `found` on `console`; `files` are listed at the end."""
     writer = Writer(console)
-    writer.line(words.target(found), "bold")
-    writer.line(f"{words.place(found)}.", "dim")
+    writer.line(words.explained(found), "bold")
+    writer.line(f"{words.target(found)} {words.place(found)}.", "dim")
     if isinstance(found.overlaps, Skipped):
         if found.parameters.get("masks"):
             writer.line(words.masks(found), "yellow")

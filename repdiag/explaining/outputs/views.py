@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from repdiag.explaining.outputs import pictures, words
+from repdiag.explaining.outputs.tables import DESCRIPTIONS
 from repdiag.explaining.types import Claim, Explained, Explanation, FeatureMaps, Tile
 from repdiag.report.grids import Cell, cell_of, text
 from repdiag.report.numbers import number
+from repdiag.report.sections.downloads import File
+from repdiag.report.sections.downloads import View as Downloads
+from repdiag.report.sections.provenance import View as Provenance
+from repdiag.report.sections.provenance import part
+from repdiag.report.tables import TableFile
 from repdiag.report.text import clean, shortened
 from repdiag.types import Skipped
 
@@ -201,28 +208,29 @@ def cut(shown: int, of: int, what: str) -> str:
     return "" if shown >= of else f"The first {shown:,} of {words.counted(of, what)}; explain.json has all."
 
 
-def provenance(found: Explanation) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Facts by title: the encoder, the data, what was asked, and where it ran."""
-    blocks = {
+def provenance(found: Explanation) -> Provenance:
+    """What the pictures and numbers depend on, as the report says it."""
+    parts: dict[str, Mapping[str, Any]] = {
         "Heat maps": {
             "method": words.place(found),
-            "explains": found.target.formula,
-            "features from": found.target.source,
+            "explained": found.target.formula,
+            "features chosen": found.target.source,
+            "why these": found.target.why,
         },
         "Encoder": found.encoder,
         "Data": found.dataset,
         "Asked for": found.parameters,
         "Environment": found.environment,
+        "Time in seconds": found.timing,
     }
-    return [(name, [(text(key), text(_plain(value))) for key, value in part.items() if value is not None])
-            for name, part in blocks.items()]  # fmt: skip
+    return Provenance(None, tuple(part(title, held) for title, held in parts.items()))
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return value.get("summary") or ", ".join(
-            f"{k}: {_plain(v)}" for k, v in value.items() if v not in (None, [], "")
-        )
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(str(_plain(one)) for one in value) or "none"
-    return value
+def downloads(written: Mapping[str, TableFile]) -> Downloads:
+    """The files beside the page, and what of them it holds."""
+    files = []
+    for name, said in DESCRIPTIONS.items():
+        known = written.get(name)
+        rows = None if known is None or name.endswith(".json") else known.rows
+        files.append(File(name, said, rows, None if known is None else known.enclosed))
+    return Downloads(tuple(files))

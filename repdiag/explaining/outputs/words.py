@@ -17,7 +17,10 @@ REGIONS: dict[Region, str] = {
     "spurious": "on what is spurious",
     "background": "outside of the box",
 }
-RULES = {"q-score": "Q-Score's features", "adapted": "features that stand out on either side (adapted)"}
+RULES = {
+    "q-score": "its discriminative features by Q-Score's rule",
+    "adapted": "the features that stand out of it on either side (Q-Score's rule adapted)",
+}
 
 
 def counted(n: int, what: str) -> str:
@@ -25,14 +28,38 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def target(found: Explanation) -> str:
-    """What a sample's heat map explains, why, and how many have none."""
+def explained(found: Explanation) -> str:
+    """What a sample's heat map explains and why, without letters."""
     t = found.target
-    of = f"{t.selected:,} of {t.features:,} features are discriminative"
-    return (
-        f"Each heat map explains {RULES[t.kind]}, because {t.why}: {t.formula}. {of}; "
-        f"{t.without:,} of {counted(t.evaluated, 'evaluated sample')} have none that stands out, and no heat map."
+    none = (
+        f" {t.without:,} of {counted(t.evaluated, 'evaluated sample')} have none that stands out, and so no heat map."
+        if t.without
+        else ""
     )
+    return f"A sample's heat map explains {RULES[t.kind]}: {t.why}.{none}"
+
+
+def target(found: Explanation) -> str:
+    """How the target is defined."""
+    t = found.target
+    return (
+        f"The target is {t.formula}; {t.selected:,} of {t.features:,} features are in S, the discriminative ones "
+        f"({t.source})."
+    )
+
+
+def chosen(found: Explanation) -> str:
+    """Which samples these are."""
+    asked = sum(one.asked for one in found.samples)
+    rest = len(found.samples) - asked
+    title = found.risk.get("title") or found.risk.get("score")
+    said = [f"{counted(asked, 'sample')} that {'was' if asked == 1 else 'were'} asked for"] if asked else []
+    if rest:
+        doubt = "" if found.risk.get("validated") else ", an order that nothing here confirms"
+        by = f", by {title}{doubt}" if title else doubt
+        said.append(f"the {counted(rest, 'riskiest sample') if rest > 1 else 'riskiest sample'}{by}")
+    text = ", and ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def place(found: Explanation) -> str:

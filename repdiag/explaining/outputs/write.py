@@ -13,8 +13,9 @@ from repdiag.explaining.outputs.json_form import to_json
 from repdiag.explaining.outputs.tables import tables
 from repdiag.explaining.types import Explanation, Tile
 from repdiag.files import atomic
+from repdiag.report.enclosed import pack
 from repdiag.report.json_form import dumps
-from repdiag.report.tables import write_csv
+from repdiag.report.tables import TableFile, write_and_enclose
 
 MAPS = "heatmaps"
 
@@ -33,11 +34,13 @@ def write_explanation(found: Explanation, out: Path, *, save_maps: bool = False)
         paths = {name: stack.enter_context(atomic(out / name)) for name in names}
         for name, content in maps.items():
             stack.enter_context(atomic(out / MAPS / name)).write_bytes(content)
-        written = {}
+        written: dict[str, TableFile] = {}
         for name, table in made.items():
             with paths[name].open("wb") as file:
-                written[name] = write_csv(table, file)
-        paths["explain.json"].write_text(dumps(to_json(found, written)), encoding="utf-8")
+                written[name] = write_and_enclose(name, table, file)
+        document = dumps(to_json(found, written)).encode("utf-8")
+        paths["explain.json"].write_bytes(document)
+        written["explain.json"] = TableFile(0, "", pack("explain.json", document))
         paths["explain.html"].write_text(render(found, written), encoding="utf-8")
     return {name: out / name for name in paths} | ({MAPS: out / MAPS} if maps else {})
 
