@@ -15,7 +15,6 @@ from selenium.webdriver.common.keys import Keys
 
 from repdiag.report import write_report
 from repdiag.report.sections import SECTIONS
-from repdiag.report.tables import unescaped
 
 pytestmark = pytest.mark.browser
 
@@ -391,70 +390,3 @@ def test_without_scripts_all_content_is_there(browser: Browser, reports: dict[st
         assert not browser.one("nav .theme").is_displayed()
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-
-
-def test_class_values_equal_the_csv(browser: Browser, reports: dict[str, Path]) -> None:
-    """Every cell of the class table is that of classes.csv, text and exact number."""
-    for name in ("labelled", "many", "hostile"):
-        browser.open(reports[name])
-        frame = pd.read_csv(reports[name] / "classes.csv", dtype=str, keep_default_na=False)
-        rows = browser.table()
-        assert len(rows) == len(frame)
-        for row, (_, expected) in zip(rows, frame.iterrows(), strict=True):
-            for cell, value in zip(row, expected, strict=True):
-                try:
-                    assert float(cell) == float(value)
-                except ValueError:
-                    assert cell == (unescaped(value) or "–")
-
-
-def numbers(column: list[str]) -> list[float]:
-    return [float(text) for text in column if text != "–"]
-
-
-@pytest.mark.parametrize("way", ["mouse", "keyboard"])
-def test_the_class_table_sorts_both_ways(browser: Browser, reports: dict[str, Path], way: str) -> None:
-    """A heading sorts upward, then downward, says so in aria-sort, and missing values stay last."""
-    browser.open(reports["labelled"], prefers_reduced_motion="reduce")  # the driver clicks while it scrolls
-    heads = browser.all("#class-table thead button")
-    titles = [head.text.strip() for head in heads]
-
-    def press(column: int) -> None:
-        if way == "mouse":
-            heads[column].click()
-        else:
-            heads[column].send_keys(Keys.ENTER)
-
-    accuracy, variance = titles.index("Accuracy"), titles.index("Variance inside")
-    press(accuracy)
-    upward = numbers([row[accuracy] for row in browser.table()])
-    assert upward == sorted(upward)
-    assert len(set(upward)) > 1
-    states = [head.get_attribute("aria-sort") for head in browser.all("#class-table thead th")]
-    assert states == ["ascending" if i == accuracy else "none" for i in range(len(states))]
-    press(accuracy)
-    assert numbers([row[accuracy] for row in browser.table()]) == upward[::-1]
-    press(variance)
-    assert [row[variance] for row in browser.table()].index("–") == 9
-    press(variance)
-    column = [row[variance] for row in browser.table()]
-    assert column.index("–") == 9
-    assert numbers(column) == sorted(numbers(column), reverse=True)
-    press(0)
-    names = [row[0] for row in browser.table()]
-    assert names == sorted(names)
-
-
-def test_the_filter_narrows_and_counts(browser: Browser, reports: dict[str, Path]) -> None:
-    """Typing leaves the classes whose name has the text; clearing brings all back."""
-    browser.open(reports["many"])
-    box = browser.one("#class-filter")
-    box.send_keys("CLASS_001")
-    assert [row[0] for row in browser.table()] == [f"class_{i:04d}" for i in range(10, 20)]
-    assert browser.one("#class-count").text == "10 of 200 classes"
-    box.send_keys("xyz")
-    assert browser.table() == []
-    box.send_keys(Keys.CONTROL, "a")
-    box.send_keys(Keys.DELETE)
-    assert len(browser.table()) == 200
-    assert browser.one("#class-count").text == "200 classes"
