@@ -28,6 +28,7 @@ from repdiag.pipeline import Request, make_plan, reader, reports, run
 from repdiag.registry import did_you_mean
 from repdiag.report import write_report
 from repdiag.report.layers import folders, layer_row, write_layers
+from repdiag.showing.pictures import remembering
 from repdiag.sources import Images, open_source
 from repdiag.types import EmbeddingSet, Manifest, Progress, Report, ThumbnailReader, silent
 
@@ -233,10 +234,11 @@ def _reports(job: Job, request: Request, progress: Progress) -> Iterator[Report]
         return
     embeddings = job.embeddings(progress)
     outputs = job.encoder.outputs if job.encoder is not None else ()
+    pictures = _pictures(job.data, embeddings)
     for output in outputs if len(outputs) > 1 else (None,):
         part = embeddings if output is None else columns(embeddings, output, outputs)
         plan = make_plan(dataclasses.replace(request, dataset=part))
-        report = run(dataclasses.replace(plan, pictures=_pictures(job.data, part)), progress)
+        report = run(dataclasses.replace(plan, pictures=pictures), progress)
         yield _of_stream(job, job.data, part, output, report)
 
 
@@ -260,7 +262,7 @@ def _pictures(stream: Stream, embeddings: EmbeddingSet) -> ThumbnailReader | Non
         return None
     image = stream.image
     manifest = Manifest(embeddings.ids, None, (), None, "")
-    return reader(Images(stream.name, manifest, (), lambda row: encoded(image(row))), workers=1)
+    return remembering(reader(Images(stream.name, manifest, (), lambda row: encoded(image(row))), workers=1))
 
 
 def _unit(found: EmbeddingSet) -> EmbeddingSet:

@@ -12,6 +12,7 @@ from repdiag import companions
 from repdiag.config import ScoreConfig
 from repdiag.diagnosis import choose_metrics, diagnose
 from repdiag.errors import UsageError
+from repdiag.showing.pictures import remembering
 from repdiag.sources import is_embeddings, open_source, read_embeddings
 from repdiag.types import (
     EmbeddingSet,
@@ -219,6 +220,8 @@ def reports(plan: Plan, progress: Progress = silent) -> Iterator[Report]:
     if len(plan.outputs) < 2:
         yield _measured(plan, embeddings, None, seconds, warnings, thumbnails, progress)
         return
+    if thumbnails is not None:
+        thumbnails = remembering(thumbnails)
     for output in plan.outputs:
 
         def told(step: str, done: int, total: int, layer: str = output.name) -> None:

@@ -11,8 +11,8 @@ from repdiag.exhibits import Exhibits
 from repdiag.showing import features
 from repdiag.showing.matrix import class_matrix
 from repdiag.showing.pairs import pair_pictures
-from repdiag.showing.pictures import pictures
-from repdiag.showing.riskiest import riskiest
+from repdiag.showing.pictures import read_pictures
+from repdiag.showing.riskiest import risky_samples
 from repdiag.types import Progress, ThumbnailReader, silent
 from repdiag.workspace import Workspace
 
@@ -31,12 +31,12 @@ def exhibits(
     """
     crowded = pair_pictures(ws, pairs) if ws.labeled else ()
     cards = features.cards(ws)
-    risky = riskiest(ws, samples, "samples" if read is None else "images")
+    risky = risky_samples(ws, samples, "samples" if read is None else "images")
     said = features.note(ws)
     gallery = [one.id for one in risky]
     gallery += [name for pair in crowded for name in (*pair.a_ids, *pair.b_ids)]
     gallery += [name for card in cards for name in card.ids]
-    small, sprite = pictures(samples, gallery, read, ws.config.thumbnails, progress)
+    small, sprite = read_pictures(samples, gallery, read, ws.config.thumbnails, progress)
     found = Exhibits(
         matrix=class_matrix(ws),
         pairs=crowded,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ STEPS = ((96, 85), (96, 75), (96, 65), (80, 65), (64, 65), (64, 50), (48, 50), (
 STEP = "read pictures for the report"
 
 
-def pictures(
+def read_pictures(
     samples: Mapping[str, npt.NDArray[Any]],
     gallery: Iterable[str],
     read: ThumbnailReader | None,
@@ -60,6 +60,25 @@ def pictures(
         if done % 100 == 0 or done == len(union):
             progress(STEP, done, len(union))
     return _fitting({name: kept[name] for name in listed if name in kept}), sheet.finished()
+
+
+def remembering(read: ThumbnailReader) -> ThumbnailReader:
+    """`read` for several reports on the same images: what it gave once, it need not read again.
+
+    Keeps all that it gave: 31 MB for 10,000 pictures of 32 pixels a side.
+    """
+    kept: dict[tuple[str, int], Pixels | None] = {}
+
+    def again(ids: Sequence[str], sides: Sequence[int]) -> Iterator[Pixels | None]:
+        asked = list(zip(ids, sides, strict=True))
+        new = [pair for pair in dict.fromkeys(asked) if pair not in kept]
+        fresh = iter(read([name for name, _ in new], [side for _, side in new]))
+        for pair in asked:
+            if pair not in kept:
+                kept[pair] = next(fresh)
+            yield kept[pair]
+
+    return again
 
 
 def shrunk(picture: Pixels, side: int) -> Pixels:

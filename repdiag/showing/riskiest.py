@@ -66,7 +66,7 @@ class Evidence:
     words: Callable[[int], str]
 
 
-def riskiest(
+def risky_samples(
     ws: Workspace, samples: Mapping[str, npt.NDArray[Any]], noun: str = "images"
 ) -> tuple[Risky, ...]:
     """The 24 samples of the highest risk, highest first (ties by id), with at most three reasons each.
@@ -128,7 +128,8 @@ def _scores(ws: Workspace, noun: str) -> Iterator[Evidence]:
         tail, above = _tails(values, partial)
         tail = np.where(tail <= UNUSUAL, tail, np.nan)
         if score.labeled:
-            yield Evidence("probe", tail, _confidence(values, above, noun))
+            of = noun if everyone is ws else f"labeled {noun}"
+            yield Evidence("probe", tail, _confidence(values, above, of))
         else:
             of = f"{noun} with augmented views" if partial else noun
             k = min(ws.config.neighbors, len(everyone) - 1)
@@ -170,9 +171,9 @@ def _low(name: str, values: Doubles, above: Doubles, of: str, k: int) -> Callabl
     return words
 
 
-def _confidence(values: Doubles, above: Doubles, noun: str) -> Callable[[int], str]:
+def _confidence(values: Doubles, above: Doubles, of: str) -> Callable[[int], str]:
     def words(row: int) -> str:
-        return f"the probe's confidence is {values[row]:.2f}, lower than for {_over(above[row])} of the labeled {noun}"
+        return f"the probe's confidence is {values[row]:.2f}, lower than for {_over(above[row])} of the {of}"
 
     return words
 
