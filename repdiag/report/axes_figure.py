@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from repdiag.report.numbers import number
-from repdiag.report.svg import strip_limits, tag, tick_labels
+from repdiag.report.svg import Scale, own_scale, tag, tick_labels
 from repdiag.report.views import Metric, metric
 from repdiag.types import Direction, Measurement, MetricResult, MetricSpec
-
-LOG_FROM = 20.0
-"""Ratio of the largest to the smallest drawn number from which a row on its own scale is logarithmic."""
 
 SPREADS = 2.0
 """Half the width of a null's band, in standard deviations over its draws."""
@@ -29,40 +26,6 @@ POINTS = {
     Direction.NEITHER: ("neither", "no better direction"),
 }
 """Which way is better, with an arrow that points there along the scale."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From a number to a place between 0 and 100 percent of the width."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"no scale: {self.low} to {self.high}")
-
-    def at(self, value: float) -> float:
-        """The place of `value`; what lies outside is drawn at the end."""
-        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        if self.log:
-            value = math.log(max(value, self.low))
-        return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
-
-
-def own_scale(spec: MetricSpec, result: MetricResult) -> Scale:
-    """The metric's range; where that has no end, one around what is drawn, logarithmic where numbers lie far apart."""
-    shown = [result.value]
-    if result.interval is not None:
-        shown += [result.interval.low, result.interval.high]
-    if result.null is not None:
-        shown.append(result.null.mean)
-    if not math.isfinite(spec.high) and min(shown) > 0 and max(shown) / min(shown) > LOG_FROM:
-        low = 10.0 ** math.floor(math.log10(min(shown)))
-        high = 10.0 ** math.ceil(math.log10(max(shown)) + 1e-9)
-        return Scale(low, high, log=True)
-    return Scale(*strip_limits(spec, result))
 
 
 def place(percent: float) -> str:
