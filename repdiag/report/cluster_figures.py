@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from repdiag.report.axes_figure import Scale, axis, lines, null_band, place
+from repdiag.report.axes_figure import axis, lines, null_band, place
 from repdiag.report.columns import CLUSTER_COLUMNS, Column, column_of, numeric
 from repdiag.report.figure import Figure
 from repdiag.report.grids import Cell, cell_of
 from repdiag.report.numbers import number
-from repdiag.report.svg import Axes, tag
+from repdiag.report.svg import Axes, Scale, tag
 from repdiag.types import Null, Report
 
 LEVELS = (0.5, 0.6, 0.75, 0.85)

@@ -73,11 +73,16 @@ def interval_text(interval: Interval | None, unit: str, value: float) -> str:
 
 
 def null_text(null: Null | None, unit: str, value: float) -> str:
-    """ "0.100 ± 0.002" with the decimals of `value`, "10.0 ± 0.2%" for shares, "" without a null."""
+    """ "0.100 ± 0.002" with no more decimals than `value`, "10.0 ± 0.2%" for shares, "" without a null.
+
+    Beside a value that needs no decimals (2,067) a small null keeps its own (1.000 ± 0.163).
+    """
     if null is None:
         return ""
-    spread = number(null.std, unit, like=max(null.mean, null.std, key=abs))
-    return f"{number(null.mean, unit, like=value)} ± {spread}" + ("%" if unit in ("share", "%") else "")
+    size = max(null.mean, null.std, key=abs)
+    like = size if unit not in ("share", "%") and decimals(value) == 0 else value
+    spread = number(null.std, unit, like=size)
+    return f"{number(null.mean, unit, like=like)} ± {spread}" + ("%" if unit in ("share", "%") else "")
 
 
 def z_score(result: MetricResult) -> float | None:

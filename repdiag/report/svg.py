@@ -141,31 +141,76 @@ def strip_limits(spec: MetricSpec, result: MetricResult) -> tuple[float, float]:
     return low, high
 
 
+LOG_FROM = 20.0
+"""Ratio of the largest to the smallest drawn number from which a range without an upper end is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From a number to a place between 0 and 100 percent of the width."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"no scale: {self.low} to {self.high}")
+
+    def at(self, value: float) -> float:
+        """The place of `value`; what lies outside is drawn at the end."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        if self.log:
+            value = math.log(max(value, self.low))
+        return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def own_scale(spec: MetricSpec, result: MetricResult) -> Scale:
+    """The metric's range; where that has no end, one around what is drawn, logarithmic where numbers lie far apart."""
+    shown = [result.value]
+    if result.interval is not None:
+        shown += [result.interval.low, result.interval.high]
+    if result.null is not None:
+        shown.append(result.null.mean)
+    if not math.isfinite(spec.high) and min(shown) > 0 and max(shown) / min(shown) > LOG_FROM:
+        low = 10.0 ** max(-300, math.floor(math.log10(min(shown))))
+        high = 10.0 ** min(300, math.ceil(math.log10(max(shown)) + 1e-9))
+        return Scale(low, high, log=True)
+    return Scale(*strip_limits(spec, result))
+
+
 def strip(spec: MetricSpec, result: MetricResult) -> Markup:
     """One number in its range: a line for the range, a bar for the interval, a dot for the value, a tick for
     the null. Places are percentages, so that it fills any width without being stretched."""
-    limits = strip_limits(spec, result)
+    scale = own_scale(spec, result)
 
     def at(value: float) -> str:
-        return f"{100 * _share(value, limits):.2f}%"
+        return f"{scale.at(value):.2f}%"
 
     parts = [tag("line", x1="0%", x2="100%", y1=9, y2=9, class_="range")]
-    said = f"{number(result.value, spec.unit)} in the range {number(limits[0], spec.unit)} to "
-    said += number(limits[1], spec.unit)
+    said = f"{number(result.value, spec.unit)} in the range {number(scale.low, spec.unit)} to "
+    said += number(scale.high, spec.unit) + (" (log scale)" if scale.log else "")
     if result.interval is not None:
         low, high = result.interval.low, result.interval.high
-        width = f"{100 * (_share(high, limits) - _share(low, limits)):.2f}%"
+        width = f"{scale.at(high) - scale.at(low):.2f}%"
         parts.append(tag("rect", x=at(low), y=2, width=width, height=14, rx=1, class_="interval"))
     if result.null is not None:
         place = at(result.null.mean)
         parts.append(tag("line", x1=place, x2=place, y1=1, y2=17, class_="null"))
         said += f", null at {number(result.null.mean, spec.unit)}"
     parts.append(tag("circle", cx=at(result.value), cy=9, r=3.5, class_="dot"))
-    ends = tick_labels(limits, spec.unit)
-    if not math.isfinite(spec.low):
-        ends[0] = f"← {ends[0]}"  # the range goes on
-    if not math.isfinite(spec.high):
-        ends[1] += " →"
-    parts.append(tag("text", ends[0], x="0%", y=29, class_="tick"))
-    parts.append(tag("text", ends[1], x="100%", y=29, class_="tick end"))
+    first, last = _ends(spec, scale)
+    parts.append(tag("text", first, x="0%", y=29, class_="tick"))
+    parts.append(tag("text", last, x="100%", y=29, class_="tick end"))
     return tag("svg", tag("title", said), *parts, class_="strip", role="img", height=32)
+
+
+def _ends(spec: MetricSpec, scale: Scale) -> tuple[str, str]:
+    """What stands at the ends of a scale: an arrow where the metric's range goes on; a logarithmic one says so."""
+    if scale.log:
+        return f"{scale.low:,.10g} (log)", f"{scale.high:,.10g} →"
+    first, last = tick_labels((scale.low, scale.high), spec.unit)
+    return (
+        first if math.isfinite(spec.low) else f"← {first}",
+        last if math.isfinite(spec.high) else f"{last} →",
+    )

@@ -8,12 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from repdiag.report.axes_figure import ForestRow, Scale, axis, forest_row
+from repdiag.report.axes_figure import ForestRow, axis, forest_row
 from repdiag.report.cluster_figures import Dots, dots, histogram
 from repdiag.report.figure import Figure
 from repdiag.report.grids import Grid, cluster_grid, text
 from repdiag.report.numbers import is_missing, number
 from repdiag.report.sections.section import Section, Written
+from repdiag.report.svg import Scale
 from repdiag.report.views import Metric, metric
 from repdiag.types import MetricResult, Null, Report, Skipped
 

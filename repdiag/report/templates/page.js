@@ -115,6 +115,22 @@ window.repdiag = window.repdiag || {};
     const own = target.matches("tr, li") ? target.querySelector("details") : null;
     if (own) open(own);
     if (moved) target.scrollIntoView();
+    settle(target);
+  }
+
+  // What a long way down is laid out only when it comes near may move the target while the page scrolls to it: once
+  // the scrolling has ended, and the reader has not taken over, the target is put where it belongs.
+  function settle(target) {
+    const done = new AbortController();
+    const { signal } = done;
+    for (const hand of ["wheel", "touchstart", "pointerdown", "keydown"]) {
+      window.addEventListener(hand, () => done.abort(), { signal, passive: true });
+    }
+    window.setTimeout(() => done.abort(), 1500);
+    window.addEventListener("scrollend", () => {
+      target.scrollIntoView({ behavior: "instant" });
+      done.abort();
+    }, { signal });
   }
   window.addEventListener("hashchange", reveal);
   document.addEventListener("click", (event) => {
