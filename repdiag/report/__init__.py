@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from repdiag.files import atomic
 from repdiag.report.columns import EMPTY_HEADERS
 from repdiag.report.enclosed import pack
 from repdiag.report.json_form import csv_tables, dumps, to_json
-from repdiag.report.tables import TableFile, write_and_enclose
+from repdiag.report.tables import TableFile, cut, write_and_enclose
 from repdiag.types import Report
 
 __all__ = ["to_json", "write_report"]
+
+PAGE = 5_900_000
+"""Bytes of report.html that are not exceeded for the sake of the samples' rows in it."""
 
 
 def write_report(report: Report, out: Path) -> dict[str, Path]:
@@ -38,5 +42,12 @@ def write_report(report: Report, out: Path) -> dict[str, Path]:
         document = dumps(to_json(report, written)).encode("utf-8")
         paths["report.json"].write_bytes(document)
         written["report.json"] = TableFile(0, "", pack("report.json", document))
-        paths["report.html"].write_text(render(report, written), encoding="utf-8")
+        page = render(report, written).encode("utf-8")
+        if len(page) > PAGE:  # thousands of classes, say: the samples in it make room
+            held = written["samples.csv"].enclosed
+            room = (len(held.packed) if held else 0) - (len(page) - PAGE) * 3 // 4
+            fewer = cut("samples.csv", tables["samples.csv"], room)
+            written["samples.csv"] = replace(written["samples.csv"], enclosed=fewer)
+            page = render(report, written).encode("utf-8")
+        paths["report.html"].write_bytes(page)
     return {name: out / name for name in paths}

@@ -137,20 +137,20 @@ def write_and_enclose(
     """
     packer = Packer(budget_of(name))
     written = write_csv(table, target, empty_header, packer)
-    return replace(written, enclosed=packer.done(name, len(table)) or _cut(name, table))
+    return replace(written, enclosed=packer.done(name, len(table)) or cut(name, table, budget_of(name)))
 
 
-def _cut(name: str, table: Table) -> Enclosed | None:
-    """As many rows of a table as fit, by the size of more of them; a few rounds at most."""
+def cut(name: str, table: Table, budget: int) -> Enclosed | None:
+    """As many rows of a table as fit into `budget` bytes, by the size of more of them; None where none do."""
     rows = some_rows(name, table)
     while rows.size:
         packer = Packer(None)
         write_csv(of_rows(table, rows), None, packer=packer)
         found = packer.done(cut_name(name, rows.size, len(table)), int(rows.size), len(table))
         assert found is not None
-        if len(found.packed) <= budget_of(name):
+        if len(found.packed) <= budget:
             return found
-        rows = some_rows(name, table, int(0.97 * rows.size * budget_of(name) / len(found.packed)))
+        rows = some_rows(name, table, max(0, int(0.97 * rows.size * budget / len(found.packed))))
     return None
 
 
