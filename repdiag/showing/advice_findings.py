@@ -97,8 +97,8 @@ def review(facts: Facts) -> Advice | None:
     return Advice(
         RISK,
         "Review the riskiest images first",
-        f"The riskiest {percent(wanted)} ({aside:,} images) hold {percent(caught)} of the probe's errors here, as many "
-        f"at random {percent(wanted)} (AUROC {auroc.value:.2f} [{low:.2f}, {high:.2f}]). The error may lie in the "
+        f"The riskiest {percent(wanted)} ({aside:,} images) hold {percent(caught)} of the probe's errors, where chance "
+        f"would put {percent(wanted)} (AUROC {auroc.value:.2f} [{low:.2f}, {high:.2f}]). The error may lie in the "
         "encoder, the image or its label.",
         "risk",
         audit(facts, min(MOST_REVIEWED, aside)),
