@@ -93,8 +93,8 @@ def test_masks_that_do_not_say_what_they_are_of_are_core_and_that_is_told(tmp_pa
     gray(tmp_path / "spurious/b.png")
     (tmp_path / "readme.txt").write_text("hello")
     notes = open_masks(tmp_path).notes
-    assert notes[0].startswith("1 masks are called neither")
-    assert notes[1] == "1 files beside the masks are no images."
+    assert notes[0] == "Masks called neither core nor spurious, taken for core: 1."
+    assert notes[1] == "Files beside the masks that are no images: 1."
 
 
 def test_values_of_other_pictures_are_brought_to_the_same_scale(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_values_of_other_pictures_are_brought_to_the_same_scale(tmp_path: Path) 
     for name in ("bits", "binary"):
         assert np.array_equal(core(masks, name), ramp > 100), name
     said = " ".join(masks.notes)
-    assert "1 masks of 16 bits were read with 65535 as 1 (first: deep.png)" in said
-    assert "1 masks hold only the values 0 and 1, which were taken for 0 and 255 (first: binary.png)" in said
+    assert "Masks of 16 bits, read with 65535 as 1: 1 (first: deep.png)." in said
+    assert "Masks of only the values 0 and 1, taken for 0 and 255: 1 (first: binary.png)." in said
 
 
 def test_a_mask_of_another_size_is_resized_and_that_is_told(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_a_mask_of_another_size_is_resized_and_that_is_told(tmp_path: Path) -> N
     assert core(masks, "b.png", (8, 8)).shape == (8, 8)
     core(masks, "a.png")  # told once
     assert masks.notes[1:] == (
-        "1 masks have another size than their image and were resized to it (first: a.png).",
-        "1 masks have other proportions than their image and were stretched onto it (first: b.png).",
+        "Masks of another size than their image, resized to it: 1 (first: a.png).",
+        "Masks of other proportions than their image, stretched onto it: 1 (first: b.png).",
     )
 
 
@@ -154,7 +154,9 @@ def test_what_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
     for name in bad:
         assert masks.get(f"{name}.png", SIZE) is None, name
     assert (core(masks, "good.png") == 1).all()
-    assert masks.notes[-1].startswith("9 masks cannot be read and are left out (first: bomb.png: Image size")
+    assert masks.notes[-1].startswith(
+        "Masks that cannot be read and are left out: 9 (first: bomb.png: Image size"
+    )
 
 
 def test_where_there_are_no_masks_a_sentence_says_so(tmp_path: Path) -> None:
@@ -188,9 +190,10 @@ def test_a_sample_has_the_mask_of_its_path_else_of_its_only_name(tmp_path: Path)
     assert width(masks, "c9/a.jpg") is None  # two are called so
     assert width(masks, "nobody.jpg") is None
     assert masks.notes == (
-        "2 of 8 samples were matched by their file name alone.",
-        "1 samples have no mask because it is in doubt whose it is: several files have their name (first: c9/a.jpg).",
-        "1 of 8 samples have no mask (first: nobody.jpg).",
+        "Samples matched to a mask by their file name alone: 2 of 8.",
+        "Samples without a mask because several files have their name, so that it is in doubt whose it is: 1 of 8 "
+        "(first: c9/a.jpg).",
+        "Samples without a mask: 1 of 8 (first: nobody.jpg).",
     )
 
 
@@ -200,7 +203,7 @@ def test_a_mask_that_two_samples_might_own_is_given_to_neither(tmp_path: Path) -
     for masks in (open_masks(path, samples), open_masks(path).among(samples)):
         assert masks.ids == ("val/c1/b.jpg",)  # whose folder agrees
         assert [width(masks, sample) for sample in samples] == [None, None, 1, None]
-        assert "2 samples have no mask because it is in doubt" in masks.notes[0]
+        assert "whose it is: 2 of 4 (first: c1/a.jpg)" in masks.notes[0]
     unknown = open_masks(path)  # without the list, the first that asks
     assert [width(unknown, sample) for sample in samples] == [0, None, 1, None]
     exact = open_masks(path, ["a.jpg", "c1/a.jpg"])
@@ -262,10 +265,10 @@ def test_boxes_beyond_the_image_are_cut_and_empty_ones_left_out(tmp_path: Path) 
     assert masks.get("b", SIZE) is None
     assert masks.get("c", SIZE) is None
     assert core(masks, "d").sum() == 1
-    assert masks.notes[0] == "2 boxes end before they begin and are left out (first: line 4)."
+    assert masks.notes[0] == "Boxes that end before they begin, left out: 2 (first: line 4)."
     said = " ".join(masks.notes[1:])
-    assert "2 images have boxes that reach beyond them and were cut off (first: a)" in said
-    assert "1 images have a box but none of it lies inside (first: b)" in said
+    assert "Images with boxes that reach beyond them, cut off at their edge: 2 (first: a);" in said
+    assert "Images whose boxes lie outside of them, so that they have no mask: 1 (first: b)." in said
     assert drawn([Box(0, 0, 63, 63)], (64, 64)).all()  # type: ignore[union-attr]
     assert not Box(0, 0, 63, 63).beyond((64, 64))
     assert Box(0, 0, 64.5, 63).beyond((64, 64))
@@ -324,4 +327,4 @@ def test_every_real_image_has_its_real_box(shared: Path, images: str, boxes: str
     assert set(masks.ids) == set(samples)
     shares = [core(masks, sample, (64, 64)).mean() for sample in samples[::100]]
     assert 0.2 < np.mean(shares) < 0.8
-    assert masks.notes == ("10,000 of 10,000 samples were matched by their file name alone.",)
+    assert masks.notes == ("Samples matched to a mask by their file name alone: 10,000 of 10,000.",)

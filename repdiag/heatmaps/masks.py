@@ -43,14 +43,14 @@ _DEEP = 255.0 * 257
 """The largest value of 16 bits."""
 
 _SAID = {
-    "resized": "{n} masks have another size than their image and were resized to it (first: {first})",
-    "stretched": "{n} masks have other proportions than their image and were stretched onto it (first: {first})",
-    "binary": "{n} masks hold only the values 0 and 1, which were taken for 0 and 255 (first: {first})",
-    "deep": "{n} masks of 16 bits were read with 65535 as 1 (first: {first})",
-    "unreadable": "{n} masks cannot be read and are left out (first: {first})",
-    "beyond": "{n} images have boxes that reach beyond them and were cut off (first: {first}); "
-    "boxes must be in pixels of these images",
-    "outside": "{n} images have a box but none of it lies inside (first: {first})",
+    "resized": "Masks of another size than their image, resized to it: {n} (first: {first})",
+    "stretched": "Masks of other proportions than their image, stretched onto it: {n} (first: {first})",
+    "binary": "Masks of only the values 0 and 1, taken for 0 and 255: {n} (first: {first})",
+    "deep": "Masks of 16 bits, read with 65535 as 1: {n} (first: {first})",
+    "unreadable": "Masks that cannot be read and are left out: {n} (first: {first})",
+    "beyond": "Images with boxes that reach beyond them, cut off at their edge: {n} (first: {first}); boxes must be in "
+    "pixels of these images",
+    "outside": "Images whose boxes lie outside of them, so that they have no mask: {n} (first: {first})",
 }
 
 
@@ -148,7 +148,7 @@ def open_masks(path: str | Path, samples: Sequence[str] | None = None) -> Masks:
     notes = []
     if found.empty:
         notes.append(
-            f"{found.empty:,} boxes end before they begin and are left out (first: line {found.first})."
+            f"Boxes that end before they begin, left out: {found.empty:,} (first: line {found.first})."
         )
     drawings: dict[str, Drawing] = {name: _Boxed(name, boxes) for name, boxes in found.by.items() if boxes}
     if not drawings:
@@ -192,11 +192,11 @@ def _folder(root: Path, samples: Sequence[str] | None) -> Masks:
         raise DataError("There are no masks in this folder", where=str(root), do="Masks are gray PNG files")
     notes = []
     if marked and unmarked:
-        notes.append(f"{unmarked:,} masks are called neither core nor spurious and were taken for core.")
+        notes.append(f"Masks called neither core nor spurious, taken for core: {unmarked:,}.")
     elif unmarked:
         notes.append("The masks are called neither core nor spurious: all were taken for core.")
     if others:
-        notes.append(f"{others:,} files beside the masks are no images.")
+        notes.append(f"Files beside the masks that are no images: {others:,}.")
     drawings: dict[str, Drawing] = {
         name: _Pictures(str(root), {region: tuple(paths) for region, paths in files.items()})
         for name, files in found.items()

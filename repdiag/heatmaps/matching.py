@@ -103,18 +103,19 @@ class Matching:
         asked = len(self._found)
         said = []
         if self._by_name:
-            said.append(f"{len(self._by_name):,} of {asked:,} samples were matched by their file name alone.")
+            said.append(
+                f"Samples matched to a mask by their file name alone: {len(self._by_name):,} of {asked:,}."
+            )
         if self._doubtful:
             first = printable(next(iter(self._doubtful)))[:200]
             said.append(
-                f"{len(self._doubtful):,} samples have no mask because it is in doubt whose it is: several files have "
-                f"their name (first: {first})."
+                "Samples without a mask because several files have their name, so that it is in doubt whose it is: "
+                f"{len(self._doubtful):,} of {asked:,} (first: {first})."
             )
         lacking = [s for s, entry in self._found.items() if entry is None and s not in self._doubtful]
         if lacking:
-            said.append(
-                f"{len(lacking):,} of {asked:,} samples have no mask (first: {printable(lacking[0])[:200]})."
-            )
+            first = printable(lacking[0])[:200]
+            said.append(f"Samples without a mask: {len(lacking):,} of {asked:,} (first: {first}).")
         return said
 
 

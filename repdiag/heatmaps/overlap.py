@@ -18,7 +18,9 @@ class Overlap:
     """Three numbers for each image, (B,) float64, all NaN where the heat map or the mask is empty.
 
     `iou` and `mass` in [0, 1], higher: more of the heat lies in the mask. `area` is what `mass` would be for a heat
-    map that is the same everywhere: where the object fills the image, a high `mass` says nothing.
+    map that is the same everywhere: where the object fills the image, a high `mass` says nothing. Nor does a `mass`
+    above `area` alone: heat and objects both gather in the middle of photographs. What other images' masks give for
+    the same heat maps is the fairer thing to compare with.
     """
 
     iou: DoubleArray
