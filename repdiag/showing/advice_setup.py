@@ -60,8 +60,8 @@ def preprocessing(facts: Facts) -> Advice | None:
     return Advice(
         PREPROCESSING,
         "Say how images were prepared in training",
-        f"The checkpoint does not tell: {how['size']}x{how['size']} pixels, mean {mean} and std {std} were {part}assumed, "
-        "and every number here depends on it. Put what the training used into the command.",
+        f"The checkpoint does not tell: {how['size']}x{how['size']} pixels, mean {mean} and std {std} were "
+        f"{part}assumed, and every number here depends on it. Put what the training used into the command.",
         "provenance",
         command("score", facts.model, facts.images, f"--size {how['size']:d} --mean={mean} --std={std}"),
     )
