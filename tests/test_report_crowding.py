@@ -13,11 +13,12 @@ from sample_report import sample_report
 from repdiag.exhibits import ClassMatrix, Exhibits, PairPictures
 from repdiag.metrics.cluster_validity import category
 from repdiag.report import cluster_figures, heatmap, pair_cards
-from repdiag.report.axes_figure import Scale, end_labels, forest_row, mark, own_scale
+from repdiag.report.axes_figure import end_labels, forest_row, mark
 from repdiag.report.heatmap import UNIT, Steps, distance_steps, share_steps
 from repdiag.report.html import render
 from repdiag.report.numbers import number
 from repdiag.report.sections import crowding, stability
+from repdiag.report.svg import Scale, own_scale
 from repdiag.types import Interval, Measurement, MetricResult, Null, Report, Skipped, Table
 
 
@@ -130,7 +131,7 @@ def test_cards_read_their_row_either_way_round() -> None:
     ids = tuple(report.thumbnails)
     for names in ((a, b), (b, a)):
         pair = PairPictures(*names, ids[:6], ids[6:9])
-        (card,) = pair_cards.pair_cards(dataclasses.replace(report, exhibits=Exhibits(pairs=(pair,))))
+        (card,), _ = pair_cards.pair_cards(dataclasses.replace(report, exhibits=Exhibits(pairs=(pair,))))
         sides = ("ab", "ba") if names == (a, b) else ("ba", "ab")
         assert [float(cell.exact) for cell in (card.shares[0][0], card.shares[0][2])] == [
             columns[f"nearer_{side}"][0] for side in sides
@@ -143,10 +144,10 @@ def test_cards_read_their_row_either_way_round() -> None:
 def test_cards_without_pictures_keep_their_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No thumbnails, no chosen pairs, or images beyond the page's budget: facts stay."""
     bare = sample_report(200, 16, thumbnails=0)
-    cards = pair_cards.pair_cards(bare)
+    cards, _ = pair_cards.pair_cards(bare)
     assert cards
     assert all(card.shares and not card.a_images for card in cards)
-    unchosen = pair_cards.pair_cards(dataclasses.replace(bare, exhibits=Exhibits()))
+    unchosen, _ = pair_cards.pair_cards(dataclasses.replace(bare, exhibits=Exhibits()))
     assert [(c.a, c.b) for c in unchosen] == list(
         zip(bare.pairs.columns["class_a"][:10], bare.pairs.columns["class_b"][:10], strict=True)
     )
@@ -156,9 +157,11 @@ def test_cards_without_pictures_keep_their_facts(monkeypatch: pytest.MonkeyPatch
     full = sample_report(200, 16)
     most = sum(len(full.thumbnails[i]) for i in full.exhibits.pairs[0].a_ids)
     monkeypatch.setattr(pair_cards, "MAX_BYTES", most)
-    found = pair_cards.pair_cards(full)
-    assert [bool(found[0].a_images), bool(found[0].b_images), bool(found[1].a_images)] == [True, False, False]
+    found, left_out = pair_cards.pair_cards(full)
+    assert [len(found[0].a_images), len(found[0].b_images), len(found[1].a_images)] == [4, 0, 0]
+    assert left_out == 8 * len(full.exhibits.pairs) - 4
     assert all(card.shares for card in found)
+    assert f"{left_out} more pictures are left out" in render(full)
 
 
 # ------------------------------------------------------------------------------------ forests

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from repdiag.exhibits import PairPictures
 from repdiag.report.grids import Cell, cell_of, text
 from repdiag.report.numbers import is_missing
+from repdiag.report.pictures import Album
 from repdiag.types import Report
 
 MAX_CARDS = 10
@@ -52,8 +52,11 @@ class PairCard:
     numbers: tuple[tuple[str, Cell], ...]
 
 
-def pair_cards(report: Report) -> tuple[PairCard, ...]:
-    """The cards, in the order in which the pairs were chosen; without chosen ones, of the first rows of pairs.csv."""
+def pair_cards(report: Report) -> tuple[tuple[PairCard, ...], int]:
+    """The cards, in the order in which the pairs were chosen, and how many pictures had no room.
+
+    Without chosen pairs the cards are of the first rows of pairs.csv.
+    """
     columns = report.pairs.columns
     rows: dict[tuple[str, str], int] = {}
     if len(report.pairs):
@@ -62,30 +65,21 @@ def pair_cards(report: Report) -> tuple[PairCard, ...]:
     chosen: Sequence[PairPictures] = report.exhibits.pairs[:MAX_CARDS]
     if not chosen:
         chosen = [PairPictures(a, b, (), ()) for a, b in list(rows)[:MAX_CARDS]]
-    made, spent = [], 0
-    for pair in chosen:
-        found = []
-        for ids in (pair.a_ids, pair.b_ids):
-            here = [i for i in ids if i in report.thumbnails][:MAX_SIDE]
-            size = sum(len(report.thumbnails[i]) for i in here)
-            if spent + size > MAX_BYTES:
-                here, size = [], 0
-            spent += size
-            found.append(tuple(_picture(i, report.thumbnails[i]) for i in here))
-        made.append(_card(pair, rows, columns, found[0], found[1]))
-    return tuple(made)
+    album = Album(report.thumbnails, MAX_BYTES)
+    made = tuple(_card(pair, rows, columns, album) for pair in chosen)
+    return made, album.refused
 
 
-def _picture(name: str, jpeg: bytes) -> Picture:
-    return Picture(text(name), "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"))
+def _side(album: Album, ids: Sequence[str]) -> tuple[Picture, ...]:
+    pictures = ((name, album.uri(name)) for name in ids[:MAX_SIDE])
+    return tuple(Picture(text(name), uri) for name, uri in pictures if uri is not None)
 
 
 def _card(
     pair: PairPictures,
     rows: Mapping[tuple[str, str], int],
     columns: Mapping[str, Any],
-    a_images: tuple[Picture, ...],
-    b_images: tuple[Picture, ...],
+    album: Album,
 ) -> PairCard:
     ab, ba = "ab", "ba"
     row = rows.get((pair.class_a, pair.class_b))
@@ -101,4 +95,5 @@ def _card(
         if not (is_missing(value(f"{name}_{ab}")) and is_missing(value(f"{name}_{ba}")))
     )
     numbers = tuple((words, cell_of(value(name))) for name, words in NUMBERS if not is_missing(value(name)))
-    return PairCard(text(pair.class_a), text(pair.class_b), a_images, b_images, shares, numbers)
+    sides = _side(album, pair.a_ids), _side(album, pair.b_ids)
+    return PairCard(text(pair.class_a), text(pair.class_b), *sides, shares, numbers)

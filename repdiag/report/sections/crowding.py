@@ -39,7 +39,8 @@ class View:
     """Each part is empty, or None, where the report does not have it.
 
     `worst` are the classes with the largest share of samples nearer to another center, `error` that share over all.
-    `chosen` says that the cards are the pairs that crowd most, and not the first of pairs.csv.
+    `chosen` says that the cards are the pairs that crowd most, and not the first of pairs.csv; `left_out` counts
+    pictures for which the page has no room.
     """
 
     worst: tuple[tuple[str, Cell], ...]
@@ -48,6 +49,7 @@ class View:
     cards: tuple[PairCard, ...]
     chosen: bool
     pictures: bool
+    left_out: int
     pairs: Grid | None
     first: tuple[ForestRow, ...]
     further: tuple[ForestRow, ...]
@@ -59,7 +61,7 @@ def view(report: Report, written: Written) -> View | None:
     """None where neither pairs of classes nor a measure of crowding is known."""
     matrix = report.exhibits.matrix
     heat = None if matrix is None else heatmap(matrix)
-    cards = pair_cards(report)
+    cards, left_out = pair_cards(report)
     pairs = pair_grid(report)
     rows = [forest_row(m) for m in report.measurements if m.spec.family == "crowding"]
     known = {row.metric.spec.name: row for row in rows if row is not None}
@@ -74,6 +76,7 @@ def view(report: Report, written: Written) -> View | None:
         cards,
         bool(report.exhibits.pairs),
         any(card.a_images or card.b_images for card in cards),
+        left_out,
         pairs,
         first,
         tuple(row for name, row in known.items() if name not in FIRST),
