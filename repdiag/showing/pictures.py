@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from repdiag.exhibits import Sprite, placed_rows, shown_rows
-from repdiag.extraction.images import jpeg
 from repdiag.showing.sprite import Sheet
 from repdiag.types import Progress, ThumbnailReader
 
@@ -94,6 +93,8 @@ def shrunk(picture: Pixels, side: int) -> Pixels:
 
 def _fitting(kept: Mapping[str, Pixels]) -> dict[str, bytes]:
     """JPEGs at the first of STEPS at which all together take at most MAX_GALLERY_BYTES, or at the last."""
+    from repdiag.extraction.images import jpeg  # here: it imports torch
+
     made: dict[str, bytes] = {}
     for side, quality in STEPS:
         made = {name: jpeg(shrunk(picture, side), quality) for name, picture in kept.items()}

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from repdiag.exhibits import Sprite
-from repdiag.extraction.images import jpeg
 
 MAX_BYTES = 1_500_000
 GRAY = 128
@@ -62,6 +61,8 @@ class Sheet:
 
 def _best(pixels: npt.NDArray[np.uint8]) -> bytes | None:
     """The JPEG of the best quality that MAX_BYTES hold, found by halving; None where even WORST is too large."""
+    from repdiag.extraction.images import jpeg  # here: it imports torch
+
     content = jpeg(pixels, BEST)
     if len(content) <= MAX_BYTES:
         return content
