@@ -157,7 +157,7 @@ def test_many_rows_wait_until_they_are_asked_for(browser: Browser, reports: dict
     )
     browser.media(prefers_reduced_motion="reduce")
     button = browser.one("[data-all]")
-    assert button.text == "Show all 520"
+    assert button.text == "Show all 520, not only the first 200"
     button.send_keys(Keys.ENTER)
     assert len(browser.table()) == 520
     assert not button.is_displayed()

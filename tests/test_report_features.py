@@ -360,8 +360,12 @@ def test_classes_say_their_extremes_and_mark_the_worst() -> None:
     assert view is not None
     accuracy = report.classes.columns["accuracy"]
     names = report.classes.columns["class"]
-    assert view.worst == (names[accuracy.argmin()], f"{100 * accuracy.min():.1f}%")
-    assert view.best == (names[accuracy.argmax()], f"{100 * accuracy.max():.1f}%")
+    assert view.worst == (names[accuracy.argmin()], f"{100 * accuracy.min():.1f}%", 0)
+    assert view.best == (
+        names[accuracy.argmax()],
+        f"{100 * accuracy.max():.1f}%",
+        (accuracy == accuracy.max()).sum() - 1,
+    )
     assert list(view.marks) == [bool(a == accuracy.min()) for a in accuracy]
     column = [c.title for c in view.grid.columns].index("Accuracy")
     for row, bars in zip(view.grid.rows, view.bars, strict=True):
@@ -376,4 +380,5 @@ def test_classes_say_their_extremes_and_mark_the_worst() -> None:
     equal = classes.view(dataclasses.replace(report, classes=same), {})
     assert equal is not None
     assert not any(equal.marks), "where all are alike none is the worst"
+    assert equal.worst == ("a", "50.0%", 1)
     assert classes.view(sample_report(40, 16, labelled=False), {}) is None

@@ -118,7 +118,7 @@ def q_score_histogram(report: Report) -> Figure | None:
     if not known.all():
         caption += f" {int((~known).sum()):,} images have no Q-Score and are in no bar."
     legend = tuple((kind, title) for kind, title, _ in curves)
-    rows = tuple(
+    told = tuple(
         {"from": float(edges[i]), "to": float(edges[i + 1])}
         | {title: float(share[i]) for _, title, share in curves}
         for i in range(bins)

@@ -24,8 +24,8 @@ class View:
     grid: Grid
     judged_by: str  # title of the column that says which class is best; "" without one
     judged_at: int  # its index
-    best: tuple[str, str]  # name and value
-    worst: tuple[str, str]
+    best: tuple[str, str, int]  # a name, the value, and how many more classes have it
+    worst: tuple[str, str, int]
     marks: tuple[bool, ...]  # of each row: whether it is (one of) the worst
     bars: tuple[tuple[str, ...], ...]  # of each cell: the class names of its bar, "" for none
     first: int
@@ -53,7 +53,7 @@ def view(report: Report, written: Written) -> View | None:
     )
     found = _extremes(report)
     if found is None:
-        return View(grid, "", -1, ("", ""), ("", ""), (False,) * len(grid.rows), bars, FIRST)
+        return View(grid, "", -1, ("", "", 0), ("", "", 0), (False,) * len(grid.rows), bars, FIRST)
     name, best, worst = found
     at = titles.index(CLASS_COLUMNS[name].title)
     values = numeric(report.classes, name)
@@ -81,9 +81,11 @@ def _extremes(report: Report) -> tuple[str, int, int] | None:
     return None
 
 
-def _told(report: Report, name: str, row: int) -> tuple[str, str]:
+def _told(report: Report, name: str, row: int) -> tuple[str, str, int]:
     columns = report.classes.columns
-    return text(columns["class"][row]), cell_of(columns[name][row], CLASS_COLUMNS[name].unit).shown
+    value = columns[name][row]
+    more = int((columns[name] == value).sum()) - 1
+    return text(columns["class"][row]), cell_of(value, CLASS_COLUMNS[name].unit).shown, more
 
 
 SECTION = Section("classes", "Classes", view, ("classes.css",), ("tables.js",))

@@ -103,12 +103,14 @@ def view(report: Report, written: Written) -> View | None:
 
 
 def no_curve(report: Report) -> str:
-    """Why there is no activation curve by the paper's rule; "" where there is one or nothing is known."""
+    """Why there is no activation curve by Q-Score's rule (the paper's); "" where there is one or nothing is known."""
     measured = report.measurement("activation_frequency")
     if measured is None or not isinstance(measured.outcome, Skipped):
         return ""
     found = curve_of(report)
-    words = f"There is no activation curve by the paper's rule: {text(measured.outcome.reason).rstrip('.')}."
+    words = (
+        f"There is no activation curve by the rule of Q-Score: {text(measured.outcome.reason).rstrip('.')}."
+    )
     adapted = report.value("qscore_signed_empty_rate")
     parameters: Mapping[str, Any] = {} if adapted is None else adapted.parameters
     count, mean = value_of(parameters.get("features_in_s")), value_of(parameters.get("mean_frequency"))
