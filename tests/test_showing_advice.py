@@ -211,7 +211,7 @@ CASES: dict[str, tuple[Case, Case, str]] = {
     ),
     "earlier checkpoints": (
         Case({}, encoder={"name": "run_epoch-20.pth"}),
-        Case({}, encoder={"name": "resnet20-12fca82f.th"}),
+        Case({}, encoder={"name": "deep20.th"}),
         "epoch-20",
     ),
     "baseline": (
