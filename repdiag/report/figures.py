@@ -124,5 +124,5 @@ def q_score_histogram(report: Report) -> Figure | None:
         for i in range(bins)
     )
     return Figure(
-        "histogram", "Q-Score", axes.figure("Histogram of the Q-Score", *parts), caption, legend, rows
+        "histogram", "Q-Score", axes.figure("Histogram of the Q-Score", *parts), caption, legend, told
     )
