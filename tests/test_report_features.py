@@ -191,6 +191,13 @@ def test_the_smallest_set_says_what_it_saves_and_costs(gain: tuple[float, float,
     assert words.endswith(said)
 
 
+def test_a_set_that_does_better_than_all_loses_nothing() -> None:
+    """No share above 100% is said to be kept."""
+    better = tuple({**row, "accuracy": 0.95} if row.get("kept") == 0.4 else row for row in SUBSET)
+    words = features.kept_words(measured(sample_report(40, 64), "smallest_subset", 0.4, better))
+    assert words.startswith("26 of 64 features lose nothing of the accuracy: 95.0% [91.1, 94.2] beside 93.8%")
+
+
 def test_the_smallest_set_is_marked_at_its_share() -> None:
     """The dashed line stands where the curve's point of that share is; all features need no mark."""
     report = compressed(0.02, 0.01, 0.03)

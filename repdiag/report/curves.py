@@ -126,11 +126,15 @@ def reliability(report: Report) -> Figure | None:
         return None
     line = _column(rows, "predicted", "observed")
     highest = max([y for _, y in line + _column(rows, "predicted", "high")] + [x for x, _ in line])
+    lowest = min([y for _, y in line + _column(rows, "predicted", "low")] + [x for x, _ in line])
     top = min(1.0, 1.06 * highest) or 1.0
-    axes = _axes((0.0, top), (0.0, top))
+    start = (
+        0.9 * lowest if lowest > top / 2 else 0.0
+    )  # where errors are the rule, zero is far from all there is
+    axes = _axes((start, top), (start, top))
     parts = [
         axes.frame("risk, as it was said", "share misclassified", xunit="share", yunit="share"),
-        axes.path([(0.0, 0.0), (top, top)], "line soft dashed"),
+        axes.path([(start, start), (top, top)], "line soft dashed"),
     ]
     for row in rows:
         low, high = value_of(row.get("low")), value_of(row.get("high"))

@@ -145,9 +145,10 @@ def kept_words(report: Report) -> str:
     if np.isfinite(ends).all():
         told += " " + interval_text(Interval(*ends, "", 0), "share", accuracy)
     size = value_of(chosen.get("features"))
+    keep = "lose nothing of" if accuracy >= full else f"keep {quantity(accuracy / full, 'share')} of"
     words = (
-        f"{size:,.0f} of {of:,.0f} features keep {quantity(accuracy / full, 'share')} of the accuracy: {told} beside"
-        f" {quantity(full, 'share')} with all, on images that had no part in the choice."
+        f"{size:,.0f} of {of:,.0f} features {keep} the accuracy: {told} beside {quantity(full, 'share')} with all,"
+        " on images that had no part in the choice."
     )
     return words + _against_random(report, value_of(chosen.get("kept")))
 
