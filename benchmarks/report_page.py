@@ -58,7 +58,7 @@ def made(samples: int, classes: int, pictures: bool = True) -> Any:
 def with_pictures(report: Any, gallery: Sequence[str]) -> Any:
     """The report with small pictures as `repdiag score` makes them, of the first images of Tiny-ImageNet."""
     from repdiag.extraction.images import small_pictures
-    from repdiag.showing.pictures import pictures
+    from repdiag.showing.pictures import read_pictures
     from repdiag.sources import open_source
 
     source = open_source(str(IMAGES))
@@ -68,7 +68,7 @@ def with_pictures(report: Any, gallery: Sequence[str]) -> Any:
     def read(ids: Sequence[str], sides: Sequence[int]) -> Iterator[Any]:
         return iter(small_pictures(source, [row[name] for name in ids], list(sides)))
 
-    small, sprite = pictures(report.samples.columns, gallery, read, 10_000, lambda *_: None)
+    small, sprite = read_pictures(report.samples.columns, gallery, read, 10_000, lambda *_: None)
     return replace(report, thumbnails=small, exhibits=replace(report.exhibits, sprite=sprite))
 
 
