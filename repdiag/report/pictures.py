@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-MAX_BYTES = 700_000  # JPEG bytes of one gallery; base64 makes a third more of them
+MAX_BYTES = 600_000  # JPEG bytes of one large gallery; base64 makes a third more of them
 
 
 class Album:

@@ -16,6 +16,7 @@ from repdiag.report.sections.section import Section, Written
 from repdiag.report.text import clean, sentence, shortened
 from repdiag.types import Report
 
+MAX_BYTES = 250_000  # of the 24 pictures together: ten thousand each, several times what one weighs
 STATES = {True: "right", False: "wrong", None: ""}
 
 
@@ -62,7 +63,7 @@ def view(report: Report, written: Written) -> View | None:
     """None where there is no risk and nothing to draw."""
     made = ((draw(report), words) for draw, words in DRAWN)
     figures = tuple(replace(figure, said=words(report)) for figure, words in made if figure is not None)
-    album = Album(report.thumbnails)
+    album = Album(report.thumbnails, MAX_BYTES)
     cards = riskiest(report, album)
     if not (figures or cards):
         return None
