@@ -1,58 +1,58 @@
-"""A comparison as one HTML file that opens anywhere, offline, and runs nothing but its own script."""
+"""A comparison as one HTML file that opens anywhere, offline, and runs nothing but its own scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from markupsafe import Markup
-
 from repdiag.comparison.types import Comparison
 from repdiag.report import comparison_changes, comparison_done, comparison_views, grids
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import curves, q_scores
 from repdiag.report.comparison_tables import DESCRIPTIONS
-from repdiag.report.page import asset, content_policy, environment
+from repdiag.report.page import render_page
+from repdiag.report.page_files import files_of
+from repdiag.report.sections import downloads
 from repdiag.report.tables import TableFile
 from repdiag.report.text import clean
 
+STYLES = ("figures.css", "comparison.css", "downloads.css")
+SCRIPTS = ("tables.js", "downloads.js")
+
 
 def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | None = None) -> str:
-    """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
+    """The page's text. `tables` (file name -> rows) is what the files beside the page hold."""
     reading = Reading(comparison)
-    styles = Markup("{}\n{}").format(asset("report.css"), asset("comparison.css"))
-    script = asset("comparison.js")
     lines = comparison_views.lines(reading)
-    rendered = (
-        environment()
-        .get_template("comparison.html.j2")
-        .render(
-            comparison=comparison,
-            title=_title(comparison),
-            policy=content_policy(styles, (script,)),
-            styles=styles,
-            scripts=(script,),
-            counts=_counts(reading),
-            reading=reading,
-            answer=comparison_views.answer(reading),
-            warnings=[grids.text(w) for w in comparison.warnings[: grids.MAX_ROWS]],
-            lines=lines,
-            families=comparison_views.families(reading, lines),
-            multiplicity=multiplicity(reading),
-            skipped=skipped_reasons(reading),
-            ablation=comparison_views.ablation(reading),
-            curves=curves(reading),
-            q_scores=q_scores(reading),
-            classes=comparison_changes.classes(reading),
-            changed=comparison_changes.changed(reading),
-            runs=comparison_done.runs(reading),
-            provenance=comparison_done.provenance(reading),
-            files=_files(comparison, tables or {}),
-            words=grids.text,
-            tail="",
-        )
+    files = files_of(DESCRIPTIONS, tables or {})
+    return render_page(
+        "comparison.html.j2",
+        title=_title(comparison),
+        styles=STYLES,
+        scripts=SCRIPTS,
+        data=downloads.data(files),
+        skip_to="verdict",
+        comparison=comparison,
+        counts=_counts(reading),
+        reading=reading,
+        answer=comparison_views.answer(reading),
+        warnings=[grids.text(w) for w in comparison.warnings[: grids.MAX_ROWS]],
+        lines=lines,
+        families=comparison_views.families(reading, lines),
+        multiplicity=multiplicity(reading),
+        skipped=skipped_reasons(reading),
+        ablation=comparison_views.ablation(reading),
+        curves=curves(reading),
+        q_scores=q_scores(reading),
+        classes=comparison_changes.classes(reading),
+        changed=comparison_changes.changed(reading),
+        runs=comparison_done.runs(reading),
+        provenance=comparison_done.provenance(reading),
+        made_files=_made_files(comparison),
+        downloads=files,
+        document="comparison.json",
+        tail="",
     )
-    return clean(rendered)
 
 
 def _title(comparison: Comparison) -> str:
@@ -72,16 +72,9 @@ def _counts(reading: Reading) -> list[tuple[int, str]]:
     return counts + ([(known, "classes")] if known else [])
 
 
-def _files(
-    comparison: Comparison, tables: Mapping[str, TableFile]
-) -> list[tuple[str, str | None, str, int | None]]:
-    """Name, address (None where it is no plain name in this folder), contents and rows of each file."""
-    ours = [
-        (name, name, words, tables[name].rows if name in tables else None)
-        for name, words in DESCRIPTIONS.items()
-    ]
-    others = [(grids.text(n), _address(n), grids.text(words), None) for n, words in comparison.files.items()]
-    return [*others, *ours]
+def _made_files(comparison: Comparison) -> list[tuple[str, str | None, str]]:
+    """What else lies beside the page (encoders, say): name, address (None where it is no plain name), contents."""
+    return [(grids.text(n), _address(n), grids.text(words)) for n, words in comparison.files.items()]
 
 
 def _address(name: str) -> str | None:

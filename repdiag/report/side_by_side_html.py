@@ -1,64 +1,63 @@
-"""Encoders side by side as one HTML file that opens anywhere, offline, and runs nothing but its own script."""
+"""Encoders side by side as one HTML file that opens anywhere, offline, and runs nothing but its own scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from repdiag.comparison.side_by_side import SideBySide
 from repdiag.report import comparison_changes, comparison_views, grids, side_by_side_views, trajectory_curves
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_curves import q_scores
-from repdiag.report.page import asset, content_policy, environment
+from repdiag.report.comparison_html import SCRIPTS, STYLES
+from repdiag.report.page import render_page
+from repdiag.report.page_files import files_of
+from repdiag.report.sections import downloads
 from repdiag.report.side_by_side_tables import DESCRIPTIONS
 from repdiag.report.side_by_side_words import best_words, crowding_counts, fall_words, names_of
 from repdiag.report.tables import TableFile
-from repdiag.report.text import clean
+
+DOCUMENT = "compare.json"
 
 
 def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None = None) -> str:
-    """The page's text. `tables` (file name -> rows) adds row counts to the list of files."""
+    """The page's text. `tables` (file name -> rows) is what the files beside the page hold."""
     whole = made.comparison
     reading = Reading(whole)
-    styles = Markup("{}\n{}").format(asset("report.css"), asset("comparison.css"))
-    script = asset("comparison.js")
     lines = comparison_views.lines(reading)
-    rendered = (
-        environment()
-        .get_template("side_by_side.html.j2")
-        .render(
-            comparison=whole,
-            title=_title(made),
-            policy=content_policy(styles, (script,)),
-            styles=styles,
-            scripts=(script,),
-            counts=_counts(made),
-            reading=reading,
-            answer=comparison_views.answer(reading),
-            warnings=[grids.text(w) for w in whole.warnings[: grids.MAX_ROWS]],
-            lines=lines,
-            families=comparison_views.families(reading, lines),
-            multiplicity=multiplicity(reading),
-            skipped=skipped_reasons(reading),
-            ablation=comparison_views.ablation(reading),
-            run=_run(made),
-            crowding=side_by_side_views.crowding(made),
-            crowding_counts=[grids.text(line) for line in crowding_counts(made)],
-            crowding_notes=[grids.text(note) for note in made.crowding_notes],
-            likeness=side_by_side_views.likeness(made),
-            made=made,
-            curves=[],
-            q_scores=q_scores(reading),
-            details=[_detail(made, one) for one in side_by_side_views.details(made)],
-            encoders=side_by_side_views.encoders(made),
-            provenance=side_by_side_views.provenance(made),
-            files=_files(tables or {}),
-            words=grids.text,
-        )
+    known = {name: words for name, words in DESCRIPTIONS.items() if name in (tables or {}) or name == DOCUMENT}
+    files = files_of(known, tables or {})
+    return render_page(
+        "side_by_side.html.j2",
+        title=_title(made),
+        styles=STYLES,
+        scripts=SCRIPTS,
+        data=downloads.data(files),
+        skip_to="verdict",
+        comparison=whole,
+        counts=_counts(made),
+        reading=reading,
+        answer=comparison_views.answer(reading),
+        warnings=[grids.text(w) for w in whole.warnings[: grids.MAX_ROWS]],
+        lines=lines,
+        families=comparison_views.families(reading, lines),
+        multiplicity=multiplicity(reading),
+        skipped=skipped_reasons(reading),
+        ablation=comparison_views.ablation(reading),
+        run=_run(made),
+        crowding=side_by_side_views.crowding(made),
+        crowding_counts=[grids.text(line) for line in crowding_counts(made)],
+        crowding_notes=[grids.text(note) for note in made.crowding_notes],
+        likeness=side_by_side_views.likeness(made),
+        made=made,
+        curves=[],
+        q_scores=q_scores(reading),
+        details=[_detail(made, one) for one in side_by_side_views.details(made)],
+        encoders=side_by_side_views.encoders(made),
+        provenance=side_by_side_views.provenance(made),
+        downloads=files,
+        document=DOCUMENT,
     )
-    return clean(rendered)
 
 
 def _title(made: SideBySide) -> str:
@@ -102,11 +101,3 @@ def _run(made: SideBySide) -> dict[str, Any] | None:
         "ranks": trajectory_curves.ranks(made),
     }
 
-
-def _files(tables: Mapping[str, TableFile]) -> list[tuple[str, str, str, int | None]]:
-    """Name, address, contents and rows of each file that was written."""
-    return [
-        (name, f"./{name}", words, tables[name].rows if name in tables else None)
-        for name, words in DESCRIPTIONS.items()
-        if name in tables or name == "compare.json"
-    ]

@@ -1,63 +1,56 @@
-"""An audit as one HTML file that opens anywhere, offline, and runs nothing but its own two scripts."""
+"""An audit as one HTML file that opens anywhere, offline, and runs nothing but its own scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from markupsafe import Markup
 
 from repdiag.audits.outputs import views, words
 from repdiag.audits.outputs.figures import figures
 from repdiag.audits.outputs.tables import DESCRIPTIONS
 from repdiag.audits.types import Audit, Copies, Suspects
 from repdiag.report import grids
-from repdiag.report.page import asset, content_policy, environment
+from repdiag.report.page import render_page
+from repdiag.report.page_files import files_of
+from repdiag.report.sections import downloads
 from repdiag.report.tables import TableFile
-from repdiag.report.text import clean
 
 
 def render(audit: Audit, images: Mapping[str, bytes], tables: Mapping[str, TableFile] | None = None) -> str:
-    """The page's text. `images` are JPEG bytes by id; `tables` (file name -> rows) adds row counts to the files."""
-    styles = Markup("{}\n{}").format(asset("report.css"), asset("audit.css"))
-    scripts = (asset("comparison.js"), asset("audit.js"))
+    """The page's text. `images` are JPEG bytes by id; `tables` (file name -> rows) is what the files hold."""
     lists = views.page(audit, images)
     report = audit.report
     title = f"{grids.text(report.encoder.get('name', 'encoder'))} on {grids.text(report.dataset.get('name', 'data'))}"
-    cards = sum(len(section.cards) for section in lists.sections)
-    rendered = (
-        environment()
-        .get_template("audit.html.j2")
-        .render(
-            audit=audit,
-            title=title,
-            policy=content_policy(styles, scripts),
-            styles=styles,
-            scripts=scripts,
-            counts=_counts(audit),
-            worth=grids.text(words.worth(audit)),
-            numbers=_numbers(audit),
-            risk_note=grids.text(report.risk.get("explanation") or ""),
-            risk_title=grids.text(report.risk.get("title") or report.risk.get("score") or ""),
-            warnings=[grids.text(w) for w in audit.warnings],
-            figures=figures(audit),
-            no_curve=audit.no_curve,
-            page=lists,
-            cards=cards,
-            pictured=bool(images),
-            pair_rows=views.group_rows(audit.pairs),
-            cluster_rows=views.group_rows(audit.clusters),
-            group_heads=views.GROUP_HEADS,
-            pair_choices=views.choices(audit.pairs),
-            cluster_choices=views.choices(audit.clusters),
-            copies_said=grids.text(words.copies(audit)),
-            suspects_said=grids.text(words.suspects(audit)),
-            copy_groups=len(audit.copies.groups) if isinstance(audit.copies, Copies) else 0,
-            suspects=len(audit.suspects.found) if isinstance(audit.suspects, Suspects) else 0,
-            files=_files(tables or {}),
-            words=grids.text,
-        )
+    files = files_of(DESCRIPTIONS, tables or {})
+    return render_page(
+        "audit.html.j2",
+        title=title,
+        styles=("figures.css", "audit.css", "downloads.css"),
+        scripts=("tables.js", "audit.js", "downloads.js"),
+        data=downloads.data(files),
+        skip_to="worth",
+        audit=audit,
+        counts=_counts(audit),
+        worth=grids.text(words.worth(audit)),
+        numbers=_numbers(audit),
+        risk_note=grids.text(report.risk.get("explanation") or ""),
+        risk_title=grids.text(report.risk.get("title") or report.risk.get("score") or ""),
+        warnings=[grids.text(w) for w in audit.warnings],
+        figures=figures(audit),
+        no_curve=audit.no_curve,
+        page=lists,
+        cards=sum(len(section.cards) for section in lists.sections),
+        pictured=bool(images),
+        pair_rows=views.group_rows(audit.pairs),
+        cluster_rows=views.group_rows(audit.clusters),
+        group_heads=views.GROUP_HEADS,
+        pair_choices=views.choices(audit.pairs),
+        cluster_choices=views.choices(audit.clusters),
+        copies_said=grids.text(words.copies(audit)),
+        suspects_said=grids.text(words.suspects(audit)),
+        copy_groups=len(audit.copies.groups) if isinstance(audit.copies, Copies) else 0,
+        suspects=len(audit.suspects.found) if isinstance(audit.suspects, Suspects) else 0,
+        downloads=files,
     )
-    return clean(rendered)
 
 
 def _counts(audit: Audit) -> list[tuple[int, str]]:
@@ -96,8 +89,3 @@ def _numbers(audit: Audit) -> list[tuple[str, str, str]]:
         )
     return made
 
-
-def _files(tables: Mapping[str, TableFile]) -> list[tuple[str, str, int | None]]:
-    return [
-        (name, said, tables[name].rows if name in tables else None) for name, said in DESCRIPTIONS.items()
-    ]
