@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
     from repdiag.encoders import Encoder, Preprocessing, load_encoder
+    from repdiag.explaining.api import explain
     from repdiag.inspection import inspect
     from repdiag.pipeline import Request
     from repdiag.report import write_report
@@ -35,6 +36,7 @@ __all__ = [
     "diagnose",
     "embed",
     "embed_layers",
+    "explain",
     "export",
     "finetune",
     "inspect",
@@ -55,6 +57,7 @@ _HOME = {
     "diagnose": "diagnosis",
     "embed": "api",
     "embed_layers": "api",
+    "explain": "explaining.api",
     "export": "exporting",
     "finetune": "tuning",
     "inspect": "inspection",
