@@ -21,9 +21,10 @@ from repdiag.encoders import Encoder, Preprocessing
 from repdiag.encoders.types import Loading, Output
 from repdiag.errors import DataError, UsageError
 from repdiag.explaining import api, targets
-from repdiag.explaining.explain import NO_FEATURE, explain
+from repdiag.explaining.explain import explain
 from repdiag.explaining.heating import Heater
 from repdiag.explaining.request import Wanted, rows_of
+from repdiag.explaining.shown import NO_FEATURE
 from repdiag.explaining.statistics import Judge, PerImage
 from repdiag.explaining.types import Explanation, Overlaps
 from repdiag.extraction import EmbedConfig
@@ -400,13 +401,17 @@ def test_other_masks_are_the_shifts_of_one_order(source: Images, boxes: Path) ->
         expected = overlap(inside, inside[partner])
         np.testing.assert_allclose(per.others["iou", "core"][d - 1], expected.iou, atol=1e-6)
         np.testing.assert_allclose(per.others["mass", "core"][d - 1], expected.mass, atol=1e-6)
+    after = [order[(np.arange(len(ids)) + d) % len(ids)] for d in range(1, draws + 1)]
+    by_mask = np.mean([overlap(inside[a], inside[order]).iou for a in after], 0)
+    np.testing.assert_allclose(per.swapped["iou", "core"][order], by_mask, atol=1e-6)
 
 
 def per_image(core: list[float], spurious: list[float], correct: list[float]) -> PerImage:
     values = {("iou", "core"): np.array(core), ("iou", "spurious"): np.array(spurious)}
     others = {("iou", "core"): np.array([core, core[::-1]]) / 2}
+    swapped = {("iou", "core"): np.where(np.array(correct) == 1, 0.5, 0.3)}
     flat = {key: np.full(len(core), 0.2) for key in values}
-    return PerImage(values, {("iou", "core"): np.array(core) / 4}, others, flat, np.array(correct))  # type: ignore[arg-type]
+    return PerImage(values, {("iou", "core"): np.array(core) / 4}, others, swapped, flat, np.array(correct))  # type: ignore[arg-type]
 
 
 def test_statistics_by_hand() -> None:
@@ -436,6 +441,8 @@ def test_statistics_by_hand() -> None:
     assert claims["above-random-features"].value == pytest.approx(0.45)
     assert claims["correct-above-misclassified"].word == "not decided"
     assert claims["correct-above-misclassified"].value == pytest.approx(0)
+    equal = claims["correct-above-misclassified-at-equal-objects"]
+    assert (equal.word, equal.value) == ("does not hold", pytest.approx(-0.2))  # theirs are easier to hit
 
 
 def test_verdicts_follow_the_interval_alone() -> None:

@@ -23,12 +23,12 @@ from sample_report import HOSTILE
 
 from repdiag.cli import main
 from repdiag.exhibits import FeatureCard
-from repdiag.explaining.explain import NO_FEATURE
 from repdiag.explaining.outputs import pictures, views, words
 from repdiag.explaining.outputs.html import render
 from repdiag.explaining.outputs.json_form import to_json
 from repdiag.explaining.outputs.terminal import terminal
 from repdiag.explaining.outputs.write import write_explanation
+from repdiag.explaining.shown import NO_FEATURE
 from repdiag.explaining.types import (
     Claim,
     Explained,
@@ -122,10 +122,10 @@ def made(samples: int = 12, names: tuple[str, ...] = ("cat", "dog"), masks: bool
             quantity("mass", "spurious", "all", 0.3),
         ),
         (
-            Claim("a", "Maps lie on the object", "ours", "holds", "+0.1.", 0.1, Interval(0.05, 0.15, "b", 9), 900),
-            Claim("b", "Core above", "paper", "does not hold", "-0.1.", -0.1, Interval(-0.2, -0.05, "b", 9), 90),
-            Claim("c", "Right above wrong", "paper", "not decided", "0.", 0.01, Interval(-0.1, 0.1, "b", 9), 90),
-            Claim("d", "Chosen above random", "ours", "not tested", "Not tested: no random features."),
+            Claim("a", "Maps on the object", "ours", "holds", "a - b", "+0.1.", 0.1, Interval(0, 0.2, "b", 9), 9),
+            Claim("b", "Core above", "paper", "does not hold", "a - b", "-0.1.", -0.1, Interval(-1, -0.05, "b", 9), 9),
+            Claim("c", "Right above wrong", "paper", "not decided", "a - b", "0.", 0.01, Interval(-1, 1, "b", 9), 9),
+            Claim("d", "Chosen above random", "ours", "not tested", "a - b", "Not tested: no random features."),
         ),
         ("3 masks were resized.",),
     )  # fmt: skip

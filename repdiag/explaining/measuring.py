@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from repdiag.explaining.heating import Heater
-from repdiag.explaining.statistics import Key, PerImage
+from repdiag.explaining.statistics import Key, PerImage, mean_of_draws
 from repdiag.explaining.types import Region
 from repdiag.heatmaps.geometry import to_input, upsample
 from repdiag.heatmaps.masks import Masks
@@ -49,6 +49,7 @@ class _Ring:
 
     draws: int
     last: dict[Region, Planes] = field(default_factory=dict)
+    order: list[IntArray] = field(default_factory=list)
     first: Planes | None = None
     first_at: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -92,7 +93,8 @@ def per_image(
             _shifted(found, ring, at, maps, planes, threshold, masks.kind)
         progress("explain against masks", done, order.size)
     _closed(found, ring, threshold, masks.kind)
-    return PerImage(found.chosen, found.random, found.others, found.uniform, correct), failed
+    swapped = _swapped(found, ring)
+    return PerImage(found.chosen, found.random, found.others, swapped, found.uniform, correct), failed
 
 
 def _planes(pairs: Sequence[object], heater: Heater) -> dict[Region, Planes]:
@@ -153,6 +155,7 @@ def _shifted(
     kind: str,
 ) -> None:
     """The heat maps of a batch against the masks that came 1 to `draws` images before."""
+    ring.order.append(at)
     if ring.draws == 0:
         return
     blank = np.zeros((ring.draws, *maps.shape[1:]), np.float32)
@@ -183,3 +186,17 @@ def _closed(found: _Found, ring: _Ring, threshold: float, kind: str) -> None:
         last = {region: masks[begin : begin + count] for region, masks in ring.last.items()}
         for key, values in _overlaps(ring.first[:count], last, threshold, kind).items():
             found.column(found.others, key)[d - 1, ring.first_at[:count]] = values
+
+
+def _swapped(found: _Found, ring: _Ring) -> dict[Key, Doubles]:
+    """Each image's mask against the heat maps of the images 1 to `draws` after it, which met it: mean over them."""
+    if not ring.order:
+        return {}
+    order = np.concatenate(ring.order)
+    made: dict[Key, Doubles] = {}
+    for key, table in found.others.items():
+        turned = np.full_like(table, np.nan)
+        for d in range(1, len(table) + 1):
+            turned[d - 1, order] = table[d - 1, np.roll(order, -d)]
+        made[key] = mean_of_draws(turned)
+    return made

@@ -167,7 +167,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement put to the test: the difference `value` should be above 0.
+    """A statement put to the test: the difference `value`, which `what` names, should be above 0.
 
     `source` says whose statement it is. `word` follows from the interval alone: above 0 it holds, below 0 it does
     not, else (or without one) it is not decided; "not tested" where what it needs is missing, and `sentence` says what.
@@ -177,6 +177,7 @@ class Claim:
     said: str
     source: str
     word: Word
+    what: str
     sentence: str
     value: float | None = None
     interval: Interval | None = None

@@ -42,6 +42,7 @@ def render(found: Explanation, tables: Mapping[str, TableFile] | None = None) ->
         mask_notes=[] if overlaps is None else [grids.text(n) for n in overlaps.notes],
         page=page,
         figures=[] if overlaps is None else figures(overlaps),
+        even="" if overlaps is None else words.even(overlaps),
         boxes=overlaps is not None and "background" in overlaps.regions,
         legend="data:image/png;base64," + base64.b64encode(pictures.legend()).decode("ascii"),
         samples_cut=views.cut(len(page.cards), len(found.samples), "sample"),

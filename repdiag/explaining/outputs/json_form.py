@@ -127,6 +127,7 @@ def _claim(c: Claim) -> dict[str, Any]:
         "said": c.said,
         "source": c.source,
         "found": c.word,
+        "difference": c.what,
         "sentence": c.sentence,
         "value": c.value,
         "interval": _interval(c.interval),

@@ -108,7 +108,7 @@ class ClaimView:
     level: str
     number: str
     interval: str
-    sentence: str
+    meaning: str
     source: str
 
 
@@ -198,7 +198,9 @@ def _claim(claim: Claim) -> ClaimView:
         LEVELS[claim.word],
         "" if claim.value is None else f"{claim.value:+.3f}",
         interval,
-        claim.sentence,
+        f"{claim.what[0].upper()}{claim.what[1:]}, over {words.counted(claim.n, 'image')}."
+        if claim.interval is not None
+        else claim.sentence,
         claim.source,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repdiag.explaining.types import Claim, Explained, Explanation, Quantity, Region, Tile
+from repdiag.explaining.types import Claim, Explained, Explanation, Overlaps, Quantity, Region, Tile
 from repdiag.report.numbers import MISSING, number
 from repdiag.types import FloatArray, Skipped
 
@@ -100,6 +100,17 @@ def masks(found: Explanation) -> str:
     return (
         f"{o.masked:,} of {counted(found.target.evaluated, 'evaluated sample')} have a mask, {o.maps:,} of them a heat "
         "map too; the numbers are means over these."
+    )
+
+
+def even(found: Overlaps) -> str:
+    """What to keep in mind where objects fill so much of the pictures that an even map would have the higher mIoU."""
+    q = found.of("iou_core")
+    if q is None or q.uniform is None or q.uniform <= q.value:
+        return ""
+    return (
+        f"A map that is the same everywhere would have the higher mIoU ({number(q.uniform)}): objects fill so much of "
+        "these pictures that covering everything pays. Read the differences, not the height."
     )
 
 
