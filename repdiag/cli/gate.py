@@ -31,6 +31,7 @@ class Format(enum.StrEnum):
     json = "json"
     junit = "junit"
     markdown = "markdown"
+    html = "html"
 
 
 class Undecided(enum.StrEnum):
@@ -121,6 +122,9 @@ def command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write JSON to this file.", rich_help_panel=OUTPUTS)
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page to this file.", rich_help_panel=OUTPUTS)
+    ] = None,
     undetermined: Annotated[
         Undecided,
         typer.Option(
@@ -180,7 +184,13 @@ def command(
 
     result = evaluate(report, claims, before)
     skip = undetermined is Undecided.skipped
-    for path, kind in ((junit, Format.junit), (markdown, Format.markdown), (json_file, Format.json)):
+    files = (
+        (junit, Format.junit),
+        (markdown, Format.markdown),
+        (json_file, Format.json),
+        (html, Format.html),
+    )
+    for path, kind in files:
         if path is not None:
             _write(path, _text(result, kind, skip))
     if summary and os.environ.get(SUMMARY):
@@ -310,6 +320,10 @@ def _text(result: GateResult, form: Format, skip: bool) -> str:
 
     if form is Format.json:
         return json_form.text(result)
+    if form is Format.html:
+        from repdiag.gate.outputs import html  # brings the templates' engine
+
+        return html.text(result)
     return junit.text(result, skip) if form is Format.junit else markdown.text(result)
 
 

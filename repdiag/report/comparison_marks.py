@@ -12,8 +12,8 @@ from repdiag.comparison.types import Difference
 from repdiag.report.comparison_arms import Arm, Reading
 from repdiag.report.comparison_words import EFFECT_CLASSES, effect_word, points, said, signed
 from repdiag.report.numbers import number, quantity
-from repdiag.report.svg import tag
-from repdiag.types import Direction, MetricResult
+from repdiag.report.svg import Scale, own_scale, scale_ends, strip_limits, tag
+from repdiag.types import Direction, MetricResult, MetricSpec
 
 LANE = 12.0  # height of one difference in a forest
 
@@ -122,6 +122,46 @@ def seed_dots(values: Sequence[tuple[Arm, Sequence[float]]], unit: str) -> Marku
         parts += [dot(arm.mark, _at(value, limits), y, f"arm-{arm.mark}", 3.2) for value in runs]
     words = "; ".join(f"{arm.title}: {', '.join(quantity(v, unit) for v in runs)}" for arm, runs in values)
     return tag("svg", tag("title", words), *parts, class_="strip", role="img", height=1 + 9 * len(values))
+
+
+def values_in_range(spec: MetricSpec, values: Sequence[tuple[Arm, MetricResult]]) -> Markup:
+    """Every encoder's value of one metric with its interval and null, a lane each, in the metric's range: the strips of
+    a report, one below the other on one scale."""
+    if not values:
+        return Markup("")
+    scale = _shared_scale(spec, [result for _, result in values])
+
+    def at(value: float) -> str:
+        return f"{scale.at(value):.2f}%"
+
+    parts: list[Markup] = []
+    for i, (arm, result) in enumerate(values):
+        y, class_ = 6.0 + 11 * i, f"arm-{arm.mark}"
+        parts.append(tag("line", x1="0%", x2="100%", y1=y, y2=y, class_="range faint"))
+        if result.interval is not None:
+            ends = {"x1": at(result.interval.low), "x2": at(result.interval.high)}
+            parts.append(tag("line", **ends, y1=y, y2=y, class_=f"{class_} wide"))
+        if result.null is not None:
+            place = at(result.null.mean)
+            parts.append(tag("line", x1=place, x2=place, y1=y - 5, y2=y + 5, class_="null"))
+        parts.append(dot(arm.mark, at(result.value), y, class_, 3.4))
+    height = 11 * len(values) + 1
+    first, last = scale_ends(spec, scale)
+    parts += [
+        tag("text", first, x="0%", y=height + 11, class_="tick"),
+        tag("text", last, x="100%", y=height + 11, class_="tick end"),
+    ]
+    words = "; ".join(f"{arm.title}: {quantity(result.value, spec.unit)}" for arm, result in values)
+    return tag("svg", tag("title", words), *parts, class_="strip", role="img", height=height + 14)
+
+
+def _shared_scale(spec: MetricSpec, results: Sequence[MetricResult]) -> Scale:
+    """A scale that has room for each result's own; logarithmic only where each of them is."""
+    own = [own_scale(spec, result) for result in results]
+    if all(scale.log for scale in own):
+        return Scale(min(scale.low for scale in own), max(scale.high for scale in own), log=True)
+    limits = [strip_limits(spec, result) for result in results]
+    return Scale(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def number_strip(

@@ -26,7 +26,7 @@ from repdiag.report.comparison_words import (
     range_words,
 )
 from repdiag.report.grids import Cell, Grid, cell_of, text
-from repdiag.report.numbers import ARROWS, WORDS, exact, interval_text, number
+from repdiag.report.numbers import ARROWS, WORDS, exact, interval_text, null_text, number
 
 MAX_ABLATED = 8  # quantities in the table of all arms
 
@@ -53,6 +53,7 @@ class Card:
     exact: str
     unit: str
     about: str
+    null: str
     strip: Markup
 
 
@@ -141,7 +142,10 @@ def _card(
         about = range_words(results, unit)
     shown = number(value, unit) + ("%" if unit in ("share", "%") else "")
     words = "" if unit in ("share", "%") else unit
-    return Card(arm, shown, exact(value), words, about, marks.number_strip(results, arm.mark, limits, unit))
+    nulls = [null_text(result.null, unit, result.value) for _, result in results]
+    return Card(
+        arm, shown, exact(value), words, about, nulls[0], marks.number_strip(results, arm.mark, limits, unit)
+    )
 
 
 def _unit(reading: Reading, metric: str) -> str:
@@ -174,7 +178,11 @@ def lines(reading: Reading) -> list[Line]:
 
 def _line(reading: Reading, metric: str, d: Difference) -> Line:
     spec = reading.specs.get(metric)
-    runs = [(arm, [r.value for _, r in reading.results(arm, metric)]) for arm in reading.main]
+    runs = [(arm, [r for _, r in reading.results(arm, metric)]) for arm in reading.main]
+    if reading.fixed and spec is not None:
+        dots = marks.values_in_range(spec, [(arm, results[0]) for arm, results in runs if results])
+    else:
+        dots = marks.seed_dots([(arm, [r.value for r in results]) for arm, results in runs], d.unit)
     return Line(
         metric,
         text(d.title),
@@ -186,7 +194,7 @@ def _line(reading: Reading, metric: str, d: Difference) -> Line:
         change(d, reading.fixed),
         marks.forest(reading.pairs(metric), reading),
         tuple(cell_of(reading.value(arm, metric), d.unit) for arm in reading.main),
-        marks.seed_dots(runs, d.unit),
+        dots,
     )
 
 

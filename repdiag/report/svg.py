@@ -199,13 +199,13 @@ def strip(spec: MetricSpec, result: MetricResult) -> Markup:
         parts.append(tag("line", x1=place, x2=place, y1=1, y2=17, class_="null"))
         said += f", null at {number(result.null.mean, spec.unit)}"
     parts.append(tag("circle", cx=at(result.value), cy=9, r=3.5, class_="dot"))
-    first, last = _ends(spec, scale)
+    first, last = scale_ends(spec, scale)
     parts.append(tag("text", first, x="0%", y=29, class_="tick"))
     parts.append(tag("text", last, x="100%", y=29, class_="tick end"))
     return tag("svg", tag("title", said), *parts, class_="strip", role="img", height=32)
 
 
-def _ends(spec: MetricSpec, scale: Scale) -> tuple[str, str]:
+def scale_ends(spec: MetricSpec, scale: Scale) -> tuple[str, str]:
     """What stands at the ends of a scale: an arrow where the metric's range goes on; a logarithmic one says so."""
     if scale.log:
         return f"{scale.low:,.10g} (log)", f"{scale.high:,.10g} →"

@@ -23,6 +23,17 @@ TIMES = ("created", "timing")
 
 
 @dataclass(frozen=True)
+class Written:
+    """A rule's value in text, the ends of its interval ("" where there is none) and the unit ("%" for a relative
+    change, "" for a share)."""
+
+    value: str
+    low: str
+    high: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class Line:
     """One rule's result as text: `value` has its interval beside it ("" where there is no value)."""
 
@@ -104,8 +115,8 @@ def printable(value: str) -> str:
     return _ILLEGAL.sub(lambda found: found[0].encode("unicode_escape").decode(), visible(value))
 
 
-def _value(result: RuleResult, value: float) -> str:
-    """The value, its interval and unit, and which class it is of."""
+def written(result: RuleResult, value: float) -> Written:
+    """Value, interval and unit of `result`, whose value is `value`."""
     kind = result.rule.limit.kind
     factor = 100 if kind is Kind.RELATIVE else 1
     unit = "%" if kind is Kind.RELATIVE else "" if result.unit == "share" else result.unit
@@ -116,8 +127,15 @@ def _value(result: RuleResult, value: float) -> str:
     shown = [
         _written(x, 0 if counted and x.is_integer() else digits, kind is not Kind.VALUE) for x in numbers
     ]
-    text = f"{shown[0]} [{shown[1]}, {shown[2]}]" if ends else shown[0]
-    text += f" {unit}" if unit else ""
+    low, high = shown[1:] or ("", "")
+    return Written(shown[0], low, high, unit)
+
+
+def _value(result: RuleResult, value: float) -> str:
+    """The value, its interval and unit, and which class it is of."""
+    found = written(result, value)
+    text = f"{found.value} [{found.low}, {found.high}]" if found.low else found.value
+    text += f" {found.unit}" if found.unit else ""
     return f"{text} ({result.label})" if result.label else text
 
 
