@@ -104,7 +104,11 @@ def test_three_classes_by_hand() -> None:
     ]
     assert drawn.of_cells == 2
     assert [cell.shown for cell, _ in drawn.own] == ["61.0%", "90.0%", "–"]
-    assert 'width="61.0%"' in drawn.own[0][1]
+    assert re.findall(r'<rect( x="[^"]*")? width="([^"]*)" height="100%" class="(\w+)"', drawn.own[0][1]) == [
+        ("", "100%", "shown"),
+        ("", "61.0%", "self"),
+        (' x="84.0%"', "16.0%", "elsewhere"),
+    ]
     assert drawn.data == {
         "classes": ("cat", "dog", "none"),
         "nearer": [[61.0, 23.0, 0], [10.0, 90.0, 0], [None] * 3],

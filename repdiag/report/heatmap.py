@@ -107,9 +107,9 @@ class Measure:
 class Heatmap:
     """The drawing, what stands around it, and what a script needs to read a cell aloud.
 
-    `own[i]` is a class's share of samples nearest to its own center with a bar for it; `cells` are the largest
-    entries off the diagonal: class, the class whose center is nearer, share, own share, distance. `of_cells` counts
-    all entries above zero.
+    `own[i]` is a class's share of samples nearest to its own center, with a bar of where all lie nearest; `cells` are
+    the largest entries off the diagonal: class, the class whose center is nearer, share, own share, distance.
+    `of_cells` counts all entries above zero.
     """
 
     names: tuple[str, ...]
@@ -165,7 +165,10 @@ def heatmap(matrix: ClassMatrix) -> Heatmap | None:
         next((size for size in SIZES if m <= size), SIZES[-1]),
         _drawing(m, parts),
         tuple(measures),
-        tuple((cell_of(float(v), "share"), _bar(float(v))) for v in own),
+        tuple(
+            (cell_of(float(v), "share"), _bar(float(v), float(w)))
+            for v, w in zip(own, matrix.mass, strict=True)
+        ),
         listed,
         above,
         _data(matrix, names),
@@ -174,7 +177,7 @@ def heatmap(matrix: ClassMatrix) -> Heatmap | None:
 
 def _drawing(m: int, parts: Sequence[Markup]) -> Markup:
     side = UNIT * m
-    natural = m * min(60, max(13, 680 // m))
+    natural = round(m * min(60.0, max(12.5, 680 // m)))
     diagonal = "".join(f"M{UNIT * i} {UNIT * i}h{UNIT}v{UNIT}h-{UNIT}z" for i in range(m))
     lines = "".join(f"M0 {UNIT * i}H{side}M{UNIT * i} 0V{side}" for i in range(1, m))
     return tag(
@@ -249,17 +252,20 @@ def _legend(steps: Steps, unit: str) -> Markup:
     )
 
 
-def _bar(share: float) -> Markup:
-    """A bar of the share's length; its number stands beside it."""
-    if not math.isfinite(share):
+def _bar(own: float, elsewhere: float) -> Markup:
+    """A class's samples in a bar: nearest to their own center, to another class's that is shown, to one that is not."""
+    if not math.isfinite(own):
         return Markup("")
-    return tag(
-        "svg",
-        tag("rect", width="100%", height="100%", class_="whole"),
-        tag("rect", width=f"{100 * share:.1f}%", height="100%", class_="part"),
-        class_="bar",
-        aria_hidden="true",
-    )
+    rest = 100 * elsewhere if math.isfinite(elsewhere) else 0.0
+    parts = [
+        tag("rect", width="100%", height="100%", class_="shown"),
+        tag("rect", width=f"{100 * own:.1f}%", height="100%", class_="self"),
+    ]
+    if rest > 0:
+        parts.append(
+            tag("rect", x=f"{100 - rest:.1f}%", width=f"{rest:.1f}%", height="100%", class_="elsewhere")
+        )
+    return tag("svg", *parts, class_="bar", aria_hidden="true")
 
 
 def _largest(matrix: ClassMatrix, names: tuple[str, ...]) -> tuple[tuple[tuple[Cell, ...], ...], int]:
