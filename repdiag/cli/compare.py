@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from repdiag.cli.options import DataOptions, FeatureOptions, ImageOptions, LoadingOptions, grouped
+from repdiag.cli.options import (
+    DataOptions,
+    FeatureOptions,
+    FigureOptions,
+    ImageOptions,
+    LoadingOptions,
+    grouped,
+)
 
 VIEWS, SCORING = "What is shown", "Scoring (of models, with --data)"
 
@@ -69,6 +76,7 @@ def command(
     ] = 2000,
     as_json: Annotated[bool, typer.Option("--json", help="Print compare.json on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither results nor progress.")] = False,
+    figures: FigureOptions,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -145,13 +153,17 @@ def command(
     with ConsoleProgress(quiet) as progress:
         made = run(request, progress)
     write_side_by_side(made, out)
+    drawn = figures.write(made, out)
     if as_json:
         typer.echo(dumps(to_json(made)), nl=False)
     elif not quiet:
         from repdiag.cli.console import ResultConsole
         from repdiag.report.side_by_side_terminal import terminal
 
-        terminal(made, ResultConsole(), out)
+        console = ResultConsole()
+        terminal(made, console, out)
+        if drawn:
+            console.print(drawn, markup=False, highlight=False, soft_wrap=True)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

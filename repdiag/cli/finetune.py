@@ -10,6 +10,7 @@ import typer
 
 from repdiag.cli.options.data import DataOptions
 from repdiag.cli.options.features import FeatureOptions
+from repdiag.cli.options.figures import FigureOptions
 from repdiag.cli.options.grouped import grouped
 from repdiag.cli.options.loading import LoadingOptions
 from repdiag.cli.options.training import NumberOptions, TrainingOptions, numbers_of
@@ -35,6 +36,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
         "repdiag-finetune"
     ),
+    figures: FigureOptions,
     regularizer: Annotated[
         str | None,
         typer.Option(
@@ -207,10 +209,14 @@ def command(
             comparison = run(plan, progress)
     if comparison is None:
         return
+    drawn = figures.write(comparison, out)
     if as_json:
         typer.echo(dumps(to_json(comparison)), nl=False)
     elif not quiet:
-        terminal(comparison, ResultConsole(), out)
+        console = ResultConsole()
+        terminal(comparison, console, out)
+        if drawn:
+            console.print(drawn, markup=False, highlight=False, soft_wrap=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

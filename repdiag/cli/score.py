@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repdiag.cli.options import DataOptions, FeatureOptions, ImageOptions, LoadingOptions, grouped
+from repdiag.cli.options import (
+    DataOptions,
+    FeatureOptions,
+    FigureOptions,
+    ImageOptions,
+    LoadingOptions,
+    grouped,
+)
 
 if TYPE_CHECKING:
     from repdiag.pipeline import Plan, Request
@@ -43,6 +50,7 @@ def command(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither summary nor progress.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    figures: FigureOptions,
     unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Pretend that there are no labels.")] = False,
     loading: LoadingOptions,
     data: DataOptions,
@@ -136,7 +144,7 @@ def command(
 
     Writes report.html, report.json and the tables metrics.csv, classes.csv, pairs.csv, clusters.csv, features.csv,
     samples.csv (and kept_features.csv, where a subset was chosen) to --out; of several layers, to a folder each in
-    --out, with layers.csv beside them.
+    --out, with layers.csv beside them. --figures adds figures for papers.
 
     Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
     """
@@ -178,7 +186,7 @@ def command(
     writable(out)
     plan = make_plan(request)
     if len(plan.outputs) > 1:
-        _score_layers(plan, out, as_json, quiet)
+        _score_layers(plan, out, as_json, quiet, figures)
         return
     with ConsoleProgress(quiet) as progress:
         report = run(plan, progress)
@@ -187,16 +195,20 @@ def command(
     from repdiag.report.json_form import dumps
 
     files = write_report(report, out)
+    drawn = figures.write(report, out)
     if as_json:
         typer.echo(dumps(to_json(report)), nl=False)
     elif not quiet:
         from repdiag.cli.console import ResultConsole
         from repdiag.report.terminal import render
 
-        render(report, ResultConsole(), files)
+        console = ResultConsole()
+        render(report, console, files)
+        if drawn:
+            console.print(drawn, markup=False, highlight=False, soft_wrap=True)
 
 
-def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
+def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool, figures: FigureOptions) -> None:
     """A report per layer, each written when it is there and then forgotten but for its numbers."""
     from repdiag.cli.console import ResultConsole
     from repdiag.cli.progress import ConsoleProgress
@@ -206,10 +218,11 @@ def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
     from repdiag.report.layers import folders, layer_row, render_layers, write_layers
 
     names = folders(output.name for output in plan.outputs)
-    rows, documents = [], {}
+    rows, documents, drawn = [], {}, []
     with ConsoleProgress(quiet) as progress:
         for output, report in zip(plan.outputs, reports(plan, progress), strict=True):
             write_report(report, out / names[output.name])
+            drawn.append(figures.write(report, out / names[output.name]))
             rows.append(layer_row(output.name, names[output.name], output.pooling, report))
             if as_json:
                 documents[output.name] = to_json(report)
@@ -222,6 +235,8 @@ def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
         console.print()
         for name in (str(table), *(str(out / names[row.layer] / "report.html") for row in rows)):
             console.print(name, markup=False, soft_wrap=True)
+        for said in filter(None, drawn):
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def writable(out: Path) -> None:

@@ -26,13 +26,13 @@ from repdiag.plots.style import (
     styled,
     wrapped,
 )
-from repdiag.report.axes_figure import SPREADS, end_labels, own_scale
+from repdiag.report.axes_figure import SPREADS, end_labels
 from repdiag.report.cluster_figures import LEVELS, WORDS, histogram
 from repdiag.report.columns import CLASS_COLUMNS, numeric
 from repdiag.report.figure import complete, value_of
 from repdiag.report.numbers import number, quantity
 from repdiag.report.sections.stability import AGREEMENT
-from repdiag.report.svg import nice_ticks, tick_labels
+from repdiag.report.svg import nice_ticks, own_scale, tick_labels
 from repdiag.report.views import metric
 from repdiag.types import MetricResult, Null, Report
 

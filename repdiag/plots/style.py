@@ -103,7 +103,8 @@ def styled() -> Iterator[None]:
         matplotlib.rcdefaults()
         installed = {font.name for font in fontManager.ttflist}
         family = ["sans-serif", *(name for name in FALLBACKS if name in installed)]
-        matplotlib.rcParams.update({**RC, "font.family": family})
+        settings: Any = {**RC, "font.family": family}
+        matplotlib.rcParams.update(settings)
         yield
 
 
