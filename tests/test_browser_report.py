@@ -317,6 +317,11 @@ def test_it_prints(browser: Browser, reports: dict[str, Path]) -> None:
         .map(e => e.outerHTML.slice(0, 120))"""
     )
     assert cut == []
+    try:
+        browser.size(760)  # about the width of a sheet
+        assert browser.js("return document.scrollingElement.scrollWidth") <= 760
+    finally:
+        browser.size(0)
     browser.media()
     browser.wait(f"document.querySelectorAll('details[open]').length === {before}")
     printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {})

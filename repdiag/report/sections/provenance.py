@@ -12,7 +12,8 @@ from repdiag.report.sections.section import Section, Written
 from repdiag.report.views import words
 from repdiag.types import Report
 
-LONG = 24  # entries of a list, or of a part, beyond which it is folded
+LONG = 24  # entries of a list beyond which it is folded
+LONG_PART = 60  # of a part
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Part:
     @property
     def long(self) -> bool:
         """Whether it starts folded."""
-        return sum(len(group.entries) for group in self.groups) > LONG
+        return sum(len(group.entries) for group in self.groups) > LONG_PART
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ window.repdiag = window.repdiag || {};
     for (const hand of ["wheel", "touchstart", "pointerdown", "keydown"]) {
       window.addEventListener(hand, () => done.abort(), { signal, passive: true });
     }
-    window.setTimeout(() => done.abort(), 1500);
+    window.setTimeout(() => done.abort(), 4000);
     window.addEventListener("scrollend", () => {
       target.scrollIntoView({ behavior: "instant" });
       done.abort();
