@@ -48,8 +48,8 @@ class Sheet:
         """The Sprite, of the best JPEG quality at which it takes at most MAX_BYTES; None without tiles.
 
         Measured, 1.5 MB each: 10,000 tiles (32 pixels) of CIFAR-10 at quality 31, of Tiny-ImageNet at 27, and 1,500 of
-        its tiles (64) at 50; 1,500 of CIFAR-10 take 0.6 MB at the best. Where even the worst quality takes more (noise),
-        every second row and column of pixels is left out, and again.
+        its tiles (64) at 50; 1,500 of CIFAR-10 take 0.6 MB at the best. Where even the worst quality takes more
+        (noise), every second row and column of pixels is left out, and again.
         """
         if not self.ids:
             return None
