@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, ROOT
 from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
@@ -122,10 +123,15 @@ def made(samples: int = 12, names: tuple[str, ...] = ("cat", "dog"), masks: bool
             quantity("mass", "spurious", "all", 0.3),
         ),
         (
-            Claim("a", "Maps on the object", "ours", "holds", "a - b", "+0.1.", 0.1, Interval(0, 0.2, "b", 9), 9),
-            Claim("b", "Core above", "paper", "does not hold", "a - b", "-0.1.", -0.1, Interval(-1, -0.05, "b", 9), 9),
-            Claim("c", "Right above wrong", "paper", "not decided", "a - b", "0.", 0.01, Interval(-1, 1, "b", 9), 9),
-            Claim("d", "Chosen above random", "ours", "not tested", "a - b", "Not tested: no random features."),
+            *(
+                Claim(key, f"Statement {key}", "ours", word, "a minus b", f"{value:+g}.", value, ends, 9)  # type: ignore[arg-type]
+                for key, word, value, ends in (
+                    ("above-other-masks", "holds", 0.1, Interval(0, 0.2, "b", 9)),
+                    ("correct-above-misclassified", "does not hold", -0.1, Interval(-1, -0.05, "b", 9)),
+                    ("correct-above-misclassified-at-equal-objects", "not decided", 0.01, Interval(-1, 1, "b", 9)),
+                )
+            ),
+            Claim("above-random-features", "Above random", "ours", "not tested", "a minus b", "Not tested: none."),
         ),
         ("3 masks were resized.",),
     )  # fmt: skip
@@ -289,6 +295,26 @@ def test_words() -> None:
         words.chosen(made())
         == "1 sample that was asked for, and the 11 riskiest samples, by Closeness to its neighbors."
     )
+
+
+def test_the_evidence_says_what_was_found() -> None:
+    """The page's words follow from explain.json: the same encoder with other words gives another page."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.catalog import ENCODERS
+    from benchmarks.evidence import heatmaps
+
+    document = to_json(made())
+    other = json.loads(json.dumps(document))
+    other["overlap"]["claims"][0]["found"] = "does not hold"
+    text = heatmaps.page(
+        [heatmaps.Found(e, d, 0.25) for e, d in zip(ENCODERS, (document, other), strict=False)]
+    )
+    first, second = ENCODERS[0].title, ENCODERS[1].title
+    assert f"holds for 1 of 2 encoders; the opposite for {second}." in text
+    assert f"the opposite for {first} and {second}" in text
+    assert "holds for 0 of 0 encoders" in text  # random features: not tested
+    assert "0.400 [0.380, 0.420]" in text
+    assert "not tested" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -96,7 +96,7 @@ def page(found: Sequence[Found]) -> str:
         "# Do heat maps lie on the object?\n\n"
         "Kalibhat et al. find that the heat maps of discriminative features lie on the core of an image more than on "
         "what is spurious, and more so where the image is classified correctly. `repdiag explain` holds the heat maps "
-        "of real encoders against the human boxes of Tiny-ImageNet, beside two nulls and a control of random features.\n\n"
+        "of real encoders against Tiny-ImageNet's human boxes, beside two nulls and a control of random features.\n\n"
         "    python -m benchmarks.evidence.heatmaps\n\n" + "\n".join(part(found) for part in parts)
     )
 
@@ -209,8 +209,8 @@ def _object(found: Sequence[Found]) -> str:
     )
     return (
         "## On the object, or anywhere\n\n"
-        f"Boxes fill {percent(_even(found[0], 'mass_core'))} of these pictures on average (of those with a heat map, the "
-        "first row), so that much heat falls into them whatever an encoder looks at: what counts is the difference to "
+        f"Boxes fill {percent(_even(found[0], 'mass_core'))} of these pictures on average (the first row's), "
+        "so that much heat falls into them whatever an encoder looks at: what counts is the difference to "
         "other images' boxes, which have that bias too.\n\n" + table(heads, rows)
     )
 
@@ -240,7 +240,7 @@ def _groups(found: Sequence[Found]) -> str:
     return (
         "## Correct and misclassified\n\n"
         f"On a larger object any map scores higher. The images that the probe gets right have the larger boxes for "
-        f"{larger} of {len(found)} encoders. At equal objects, what other images' heat maps get on the same box is taken "
+        f"{larger} of {len(found)} encoders. At equal objects, what other images' maps get on the same box is taken "
         "off first (ours).\n\n" + table(heads, rows)
     )
 
