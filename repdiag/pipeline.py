@@ -293,7 +293,7 @@ def _measured(
         embeddings,
         request.config,
         device=plan.device if plan.device.startswith("cuda") else "cpu",  # MPS has no float64
-        encoder=_facts(plan.encoder, output) if plan.encoder else None,
+        encoder=_facts(plan.encoder, output) | _location(request) if plan.encoder else None,
         dataset={
             "name": name,
             "location": location,
@@ -314,6 +314,11 @@ def _measured(
     extraction.pop("cache", None)
     timing["total"] = embedded + time.perf_counter() - began
     return replace(report, dataset={**report.dataset, "embedding": extraction}, timing=timing)
+
+
+def _location(request: Request) -> dict[str, str]:
+    """What the user gave as the model, where that is text: with it the report's advice names whole commands."""
+    return {"location": request.model} if isinstance(request.model, str) else {}
 
 
 def _facts(encoder: Encoder, output: Output | None) -> dict[str, Any]:
