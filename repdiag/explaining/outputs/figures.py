@@ -33,16 +33,18 @@ def figures(found: Overlaps) -> list[Figure]:
 
 def _figure(measure: Measure, quantities: Sequence[Quantity], threshold: float) -> Figure:
     regions: list[Region] = list(dict.fromkeys(q.region for q in quantities))
-    height = len(quantities) * ROW + len(regions) * HEAD + 54
+    height = len(quantities) * ROW + len(regions) * HEAD + 62
     ends = [0.0]
     for q in quantities:
         ends += [q.value, *((q.interval.high,) if q.interval else ()), *((q.null.mean,) if q.null else ())]
         ends += [q.uniform] if q.uniform is not None else []
-    axes = Axes((0.0, min(1.0, 1.06 * max(ends)) or 1.0), (0.0, 1.0), height=height, left=LEFT, right=RIGHT)
+    axes = Axes(
+        (0.0, min(1.0, 1.06 * max(ends)) or 1.0), (0.0, 1.0), height=height - 16, left=LEFT, right=RIGHT
+    )
     parts = [axes.frame("mean over images", "", yticks=False)]
-    y = axes.top
+    y = 0.0
     for region in regions:
-        parts.append(tag("text", words.heading(measure, region), x=0, y=y + 15, class_="label strong"))
+        parts.append(tag("text", words.region(region), x=0, y=y + 15, class_="label strong"))
         y += HEAD
         for q in quantities:
             if q.region == region:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repdiag.explaining.types import Claim, Explained, Explanation, Overlaps, Quantity, Region, Tile
+from repdiag.explaining.types import Explained, Explanation, Overlaps, Quantity, Region, Tile
 from repdiag.report.numbers import MISSING, number
 from repdiag.types import FloatArray, Skipped
 
@@ -87,9 +87,9 @@ def heading(measure: str, region: Region) -> str:
     return f"{'mIoU' if measure == 'iou' else 'Heat'} {REGIONS[region]}"
 
 
-def short(claim: Claim) -> str:
-    """The word and the numbers of a claim, on one line."""
-    return f"{claim.word}: {claim.sentence}"
+def region(which: Region) -> str:
+    """ "On the object"."""
+    return REGIONS[which][0].upper() + REGIONS[which][1:]
 
 
 def masks(found: Explanation) -> str:
