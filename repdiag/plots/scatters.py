@@ -124,7 +124,10 @@ def _by_correctness(report: Report, rows: npt.NDArray[np.int64]) -> Way | None:
         return None
     found = np.where(wrong, ERROR, np.where(right, RIGHT, UNKNOWN)).astype(object)
     words = f"Orange: misclassified ({int(wrong.sum()):,} of {int((right | wrong).sum()):,})."
-    return Way("by correctness", found, wrong.astype(np.int64), (), words)
+    above = (
+        wrong if wrong.sum() <= right.sum() else np.zeros_like(wrong)
+    )  # many errors would hide all that is right
+    return Way("by correctness", found, above.astype(np.int64), (), words)
 
 
 def _dot(color: str) -> Line2D:
