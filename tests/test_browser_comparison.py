@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import math
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from browsing import Browser
 from sample_comparison import hostile_comparison, sample_comparison
 from sample_report import HOSTILE
 from selenium.webdriver.common.keys import Keys
+from test_compare_report import side_by_side
 
 from repdiag.report.comparison import write_comparison
+from repdiag.report.side_by_side import write_side_by_side
 
 pytestmark = pytest.mark.browser
 
@@ -31,26 +34,23 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {name: tmp_path_factory.mktemp(name) for name in made}
     for name, comparison in made.items():
         write_comparison(comparison, found[name])
+    found["side"] = tmp_path_factory.mktemp("side")
+    write_side_by_side(side_by_side(as_trajectory=True, show_crowding=True), found["side"])
     return found
 
 
 def show(browser: Browser, folder: Path, **media: str) -> None:
-    """Open the comparison in `folder` under media features such as `prefers-color-scheme`."""
-    browser.driver.get("about:blank")
-    browser.media(**media)
-    browser.driver.get_log("browser")
-    browser.driver.get_log("performance")
-    browser.driver.get((folder / "comparison.html").as_uri())
-    browser.js("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    """Open the comparison in `folder` under media features such as `prefers_color_scheme`."""
+    browser.open(folder / ("compare.html" if folder.name.startswith("side") else "comparison.html"), **media)
 
 
-@pytest.mark.parametrize("name", ["three", "seven", "unlabeled", "hostile"])
+@pytest.mark.parametrize("name", ["three", "seven", "unlabeled", "hostile", "side"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_error_and_no_request(browser: Browser, folders: dict[str, Path], name: str, scheme: str) -> None:
     """Opening a page logs nothing, violates no policy, and asks for its own file alone."""
     show(browser, folders[name], prefers_color_scheme=scheme)
     assert browser.complaints() == []
-    assert browser.requests() == [(folders[name] / "comparison.html").as_uri()]
+    assert browser.requests() == [browser.driver.current_url]
 
 
 def test_the_policy_is_in_force(browser: Browser, folders: dict[str, Path]) -> None:
@@ -71,7 +71,7 @@ def test_hostile_text_stays_text(browser: Browser, folders: dict[str, Path]) -> 
     assert browser.js("return document.querySelector('#verdict h2').textContent") == f"{HOSTILE[2]} helped."
     shown = browser.js("return [...document.querySelectorAll('.warnings bdi')].map(e => e.textContent)")
     assert shown == list(HOSTILE)
-    assert browser.js("return document.scripts.length") == 1
+    assert browser.js("return document.querySelectorAll('script:not([type])').length") == 3
     assert browser.js("return [...document.images].every(i => i.src.startsWith('data:image/jpeg;base64,'))")
     assert sorted(row[0] for row in browser.table()) == sorted(HOSTILE)
 
@@ -131,14 +131,14 @@ def test_every_table_sorts_both_ways(browser: Browser, folders: dict[str, Path],
 def test_the_filter_narrows_and_counts(browser: Browser, folders: dict[str, Path]) -> None:
     """Typing leaves the rows that have the text; clearing brings all back."""
     show(browser, folders["seven"])
-    box = browser.one("[data-filters=class-table]")
+    box = browser.one("[data-filter='#class-table']")
     box.send_keys("CLASS_001")
     assert sorted(row[0] for row in browser.table()) == [f"class_{i:04d}" for i in range(10, 20)]
-    assert browser.one("#class-table-count").text == "10 of 200 classes"
+    assert browser.one("[data-count='#class-table']").text == "10 of 200 classes"
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys(Keys.DELETE)
     assert len(browser.table()) == 200
-    assert browser.one("#class-table-count").text == "200 classes"
+    assert browser.one("[data-count='#class-table']").text == "200 classes"
 
 
 def test_folded_metrics_open(browser: Browser, folders: dict[str, Path]) -> None:
@@ -195,17 +195,69 @@ def test_text_is_readable_in_light_and_dark(browser: Browser, folders: dict[str,
             assert (bright + 0.05) / (dim + 0.05) >= least, where
 
 
-@pytest.mark.parametrize("name", ["three", "seven", "unlabeled", "hostile"])
-def test_a_narrow_screen_scrolls_down_only(browser: Browser, folders: dict[str, Path], name: str) -> None:
-    """At 390 pixels nothing makes the page itself scroll sideways, whatever is open."""
-    metrics = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+@pytest.mark.parametrize("name", ["three", "seven", "unlabeled", "hostile", "side"])
+def test_no_screen_scrolls_sideways(browser: Browser, folders: dict[str, Path], name: str) -> None:
+    """At 1440, 768 and 390 pixels nothing makes the page itself scroll sideways, whatever is open."""
     try:
-        show(browser, folders[name])
-        browser.js("document.querySelectorAll('details').forEach(d => d.open = true)")
-        assert browser.js("return document.documentElement.scrollWidth") <= 390
+        for width in (1440, 768, 390):
+            browser.size(width)
+            show(browser, folders[name])
+            browser.js("document.querySelectorAll('details').forEach(d => d.open = true)")
+            assert browser.js("return document.documentElement.scrollWidth") <= width
     finally:
-        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.size(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["seven", "side"])
+def test_the_accessibility_checker_is_content(
+    browser: Browser, folders: dict[str, Path], name: str, scheme: str
+) -> None:
+    show(browser, folders[name], prefers_color_scheme=scheme)
+    assert browser.accessibility() == []
+
+
+def test_the_page_is_in_the_frame_of_all(browser: Browser, folders: dict[str, Path]) -> None:
+    """Each link of the navigation leads to a section, the theme switch answers, the warning's link opens it."""
+    for name in ("three", "side"):
+        show(browser, folders[name], prefers_color_scheme="light")
+        links = browser.js("return [...document.querySelectorAll('nav a')].map(a => a.hash)")
+        assert len(links) >= 8
+        assert browser.js("return arguments[0].every(id => document.querySelector(id + ' h2'))", links)
+        paper = browser.js(f"return {page.PAPER}")
+        browser.js("document.querySelector('input[name=theme][value=dark]').click()")
+        assert browser.js(f"return {page.PAPER}") != paper
+    show(browser, folders["three"])
+    assert browser.one("header .warned").text == "1 warning"
+    assert browser.js("return document.querySelector(document.querySelector('.warned').hash) !== null")
+
+
+def test_every_file_is_in_the_page_byte_by_byte(browser: Browser, folders: dict[str, Path]) -> None:
+    """The blocks behind the buttons hold what lies beside the page; a table has a button of its own."""
+    for name in ("three", "side"):
+        show(browser, folders[name])
+        held = browser.js(
+            """return [...document.querySelectorAll("script[id^=enclosed-]")].map(e =>
+            [e.id.slice(9), JSON.parse(e.textContent).gzip])"""
+        )
+        beside = {p.name: p.read_bytes() for p in folders[name].iterdir() if p.suffix != ".html"}
+        assert {file: gzip.decompress(base64.b64decode(packed)) for file, packed in held} == beside
+        assert browser.one("#metrics [data-download='differences.csv']").is_displayed()
+        assert len(browser.all("#downloads button[data-download]")) == len(beside)
+
+
+def test_values_side_by_side_lie_in_the_metrics_range(browser: Browser, folders: dict[str, Path]) -> None:
+    """Of a share each encoder's mark lies at that percentage of the strip, and its null is dashed."""
+    show(browser, folders["side"])
+    shown, marks, nulls = browser.js(
+        """const row = document.querySelector("#metric-table tr[data-metric=linear_probe_accuracy]");
+        const box = row.querySelector("svg").getBoundingClientRect();
+        const at = e => { const b = e.getBoundingClientRect(); return ((b.left + b.right) / 2 - box.left) / box.width; };
+        return [[...row.querySelectorAll("data")].slice(0, 3).map(d => Number(d.value)),
+          [...row.querySelectorAll("circle, svg svg rect")].map(at), [...row.querySelectorAll("line.null")].map(at)];"""
+    )
+    assert marks == pytest.approx(shown, abs=0.01)
+    assert nulls == pytest.approx([0.1] * 3, abs=0.01)
 
 
 def test_it_prints(browser: Browser, folders: dict[str, Path]) -> None:
@@ -213,7 +265,7 @@ def test_it_prints(browser: Browser, folders: dict[str, Path]) -> None:
     show(browser, folders["three"])
     browser.media(kind="print")
     assert not browser.one("nav").is_displayed()
-    assert not browser.one("[data-filters=class-table]").is_displayed()
+    assert not browser.one("[data-filter='#class-table']").is_displayed()
     assert browser.js(
         "return [...document.querySelectorAll('.scroll')].every(s => s.scrollHeight <= s.clientHeight + 1)"
     )
@@ -226,14 +278,23 @@ def test_everything_can_be_reached_by_keyboard(browser: Browser, folders: dict[s
     """Tab visits the skip link, navigation, folded metrics, filters, headings and scrolling tables in order."""
     show(browser, folders["three"])
     visited: list[str] = []
-    while "image-table" not in visited and len(visited) < 150:
+    while "#image-table" not in visited and len(visited) < 150:
         browser.driver.switch_to.active_element.send_keys(Keys.TAB)
         visited.append(
             browser.js(
                 "const a = document.activeElement;"
-                "return a.dataset.filters || a.className || a.getAttribute('href') || a.tagName"
+                "return a.dataset.filter || a.className || a.getAttribute('href') || a.tagName"
             )
         )
-    wanted = ["skip", "#verdict", "SUMMARY", "metric-table", "scroll", "BUTTON", "class-table", "image-table"]
+    wanted = [
+        "skip",
+        "#verdict",
+        "SUMMARY",
+        "#metric-table",
+        "scroll",
+        "BUTTON",
+        "#class-table",
+        "#image-table",
+    ]
     places = [visited.index(place) for place in wanted]
     assert places == sorted(places)

@@ -111,7 +111,7 @@ def test_names_that_a_page_would_run(tmp_path: Path) -> None:
     runs = [scored(name, None, sample(i, names=HOSTILE)) for i, name in enumerate(HOSTILE[:4])]
     made = compare_encoders(runs, bootstrap=300, as_trajectory=True, show_crowding=True)
     page = render_side_by_side(made)
-    assert page.count("<script>") == 1
+    assert page.count("<script>") == 3
     assert "<img src=x" not in page
     assert HOSTILE[0] not in page
     paths = write_side_by_side(made, tmp_path)

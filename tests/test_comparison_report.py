@@ -391,7 +391,7 @@ def test_hostile_text_never_becomes_markup() -> None:
     assert "<script>document" not in text
     assert "<img src=x" not in text
     assert "<!-- {{" not in text
-    assert text.count("<script>") == 1
+    assert text.count("<script>") == 3
     for name in HOSTILE:
         assert str(escape(name)) in text
     assert 'href="./%3Cscript%3E' in text
@@ -403,16 +403,17 @@ def test_hostile_text_never_becomes_markup() -> None:
 def test_only_a_file_beside_the_page_is_linked(name: str) -> None:
     """Anything else is shown as text."""
     made = sample_comparison(40, files={name: "words"})
-    footer = render_comparison(made).split("<footer>")[1]
-    assert str(escape(name)) in footer
-    assert set(re.findall(r'href="([^"]*)"', footer)) == NAMES - {"comparison.html"}
+    text = render_comparison(made)
+    assert str(escape(name)) in text.split("<footer>")[1]
+    links = {link for link in re.findall(r'href="([^"]*)"', text) if not link.startswith("#")}
+    assert links == NAMES - {"comparison.html"}
 
 
 def test_the_page_stays_small(tmp_path: Path) -> None:
-    """10,000 images, 200 classes, 7 arms of 5 seeds, 200 epochs: far under 3 MB."""
+    """10,000 images, 200 classes, 7 arms of 5 seeds, 200 epochs: under 3 MB with all the tables in it."""
     made = sample_comparison(10_000, 200, seeds=5, ablations=4, epochs=200)
     paths = write_comparison(made, tmp_path)
-    assert paths["comparison.html"].stat().st_size < 1_500_000
+    assert paths["comparison.html"].stat().st_size < 2_500_000
 
 
 def test_what_is_nearly_empty_is_rendered() -> None:

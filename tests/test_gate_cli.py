@@ -22,6 +22,7 @@ from repdiag.cli import app, gate, main, score
 from repdiag.cli.baseline import STORE
 from repdiag.config import ScoreConfig
 from repdiag.errors import RepdiagError
+from repdiag.gate.outputs.html import LEVELS
 from repdiag.gate.types import Outcome
 from repdiag.report import write_report
 
@@ -74,8 +75,8 @@ def call(reports: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     ("rules", "code", "word"), [("pass", 0, "PASS"), ("fail", 1, "FAIL"), ("open", 4, "UNDETERMINED")]
 )
 def test_the_exit_code_is_the_verdict(rules: str, code: int, word: str, call: Call, tmp_path: Path) -> None:
-    """Table, JSON, JUnit and Markdown say it alike, on stdout and in files; -q prints nothing; stderr stays empty."""
-    written = {form: tmp_path / form for form in ("json", "junit", "markdown")}
+    """Table, JSON, JUnit, Markdown and page say it alike, on stdout and in files; -q prints nothing; stderr stays empty."""
+    written = {form: tmp_path / form for form in ("json", "junit", "markdown", "html")}
     files = [part for form, path in written.items() for part in (f"--{form}", path)]
     got, out, err = call("gate", "good", "--rules", f"{rules}.toml", *files)
     assert (got, err) == (code, "")
@@ -85,6 +86,7 @@ def test_the_exit_code_is_the_verdict(rules: str, code: int, word: str, call: Ca
         assert (got, out, err) == (code, path.read_text(), "")
     assert json.loads(written["json"].read_text())["outcome"] == word.lower()
     assert ElementTree.parse(written["junit"]).getroot().get("failures") == str(int(code > 0))
+    assert f'class="answer {LEVELS[Outcome(word.lower())]}"' in written["html"].read_text()
     assert call("gate", "good", "--rules", f"{rules}.toml", "-q") == (code, "", "")
 
 

@@ -74,7 +74,7 @@ def text(result: GateResult) -> str:
         data[f"enclosed-{DOCUMENT}"] = {"name": DOCUMENT, "gzip": held}
     return render_page(
         "gate.html.j2",
-        title=printable(named(result.report).partition(", ")[0]) or "A report",
+        title=printable(named(_what(result.report))) or "A report",
         styles=("downloads.css", "gate.css"),
         scripts=("tables.js", "downloads.js"),
         data=data,
@@ -123,7 +123,7 @@ def decides(result: RuleResult, samples: int) -> str:
     if result.interval is None:
         return "Nothing says how far the number may be off. With confidence = 0 the bare number decides."
     found = written(result, result.value)
-    outside = f"a limit outside [{found.low}, {found.high}]"
+    outside = f"a limit outside [{found.low}, {found.high}]{f' {found.unit}' if found.unit else ''}"
     if result.samples_needed is not None:
         times = result.samples_needed / samples if samples else 0.0
         now = f", {times:.{0 if times >= 10 else 1}f} times as many as now" if times > 1 else ""
@@ -177,6 +177,11 @@ def _bounds(result: GateResult) -> str:
     """ "95%" where all bounds are of one confidence, else ""."""
     found = {one.rule.confidence for one in result.results if one.interval is not None}
     return f"{100 * found.pop():g}%" if len(found) == 1 else ""
+
+
+def _what(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the facts about a report those that name it."""
+    return {name: facts[name] for name in ("encoder", "dataset") if name in facts}
 
 
 def _samples(result: GateResult) -> int:
