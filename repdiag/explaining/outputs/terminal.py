@@ -75,9 +75,8 @@ def _samples(samples: Sequence[Explained], writer: Writer) -> None:
             seen = f"{one.label or 'no label'}, predicted {'as labeled' if one.correct else one.prediction}; "
         elif one.label is not None:
             seen = f"{one.label}; "
-        said = writer.styled(
-            (one.id, "bold"), (f": {seen}{words.described(one.tile)}; features {words.summed(one)}", "")
-        )
+        summed = f"; features {words.summed(one)}" if one.features else ""
+        said = writer.styled((one.id, "bold"), (f": {seen}{words.described(one.tile)}{summed}", ""))
         writer.beside(number(one.risk), "", said, 9, indent=2)
     if len(samples) > MOST_SAMPLES:
         writer.line(f"and {len(samples) - MOST_SAMPLES:,} more in explain.html", "dim", indent=2)
