@@ -21,6 +21,7 @@ from sample_comparison import hostile_comparison, sample_comparison
 from sample_report import HOSTILE, sample_report
 
 from repdiag import plots
+from repdiag.comparison.side_by_side import Fall, SideBySide, Trajectory
 from repdiag.errors import OutputError, UsageError
 from repdiag.exhibits import Exhibits, placed_rows, shown_rows
 from repdiag.plots import series
@@ -402,6 +403,34 @@ def test_comparisons_have_forests_and_training_curves(tmp_path: Path) -> None:
         "differences",
         "training",
     }
+
+
+def test_checkpoints_of_a_run_have_their_course() -> None:
+    made = sample_comparison(n=200, thumbnails=0)
+    metric = made.arms[0].report.measurement("linear_probe_accuracy")
+    assert metric is not None
+    values = [0.7, 0.8, 0.75]
+    rows = Table({
+        "encoder": np.array(["a", "b", "c"], dtype=object), "epoch": np.array([1.0, 10.0, 20.0]),
+        "metric": np.array([metric.spec.name] * 3, dtype=object), "value": np.array(values),
+        "low": np.array([0.68, np.nan, 0.74]), "high": np.array([0.72, np.nan, 0.76]),
+    })  # fmt: skip
+    worse = dataclasses.replace(
+        next(d for d in made.differences if d.primary), other=0.8, value=0.75, delta=-0.05
+    )
+    course = Trajectory(
+        ("a", "b", "c"), (1.0, 10.0, 20.0), False, rows, Table({}), (), (Fall(worse, 10.0, 20.0, None),),
+        (metric.spec.name,),
+    )  # fmt: skip
+    nothing = Table({})
+    beside = SideBySide(made, (made,), nothing, nothing, nothing, trajectory=course)
+    found = plots.draw(beside)
+    assert set(found) == {"differences", "training", "trajectory", "classes"}
+    lines = found["trajectory"].axes[0].get_lines()
+    assert np.asarray(lines[0].get_ydata()).tolist() == values
+    assert [np.asarray(one.get_xdata()).tolist() for one in lines[1:]] == [[20.0]]  # the ring
+    assert "checkpoint" in texts(found["trajectory"])
+    assert "trajectory" not in plots.draw(dataclasses.replace(beside, trajectory=None))
 
 
 def test_from_the_command_line(cli: Run, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def _difference_words(reading: Reading, shown: int) -> str:
     words = "Zero in the middle of each scale; the better side is tinted."
     if levels:
         words += f" Bars: {100 * max(levels):g}% intervals."
-    if reading.primary is not None and not reading.fixed:
+    if reading.primary is not None:
         words += " Bold: the measure that decides."
     if shown < len(reading.metrics):
         words += f" {shown} of {len(reading.metrics)} measures."
@@ -251,7 +251,7 @@ def _multiples(count: int, width: Width, title: str) -> tuple[Figure, list[Axes]
     return figure, list(grid[:count])
 
 
-def _panel(axes: Axes, title: str, unit: str) -> None:
+def _panel(axes: Axes, title: str, unit: str, along: str = "epoch") -> None:
     """A small panel's title and round ticks; epochs are whole numbers."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
@@ -264,12 +264,14 @@ def _panel(axes: Axes, title: str, unit: str) -> None:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_title(title, loc="left", fontsize=SMALL, pad=3)
-    axes.set_xlabel("epoch", fontsize=TINY)
+    axes.set_xlabel(along, fontsize=TINY)
 
 
 def changed_classes(made: Comparison | SideBySide, *, width: Width = "column") -> Figure | None:
     """The classes whose accuracy fell and rose most, with intervals. None without labels."""
     comparison = whole(made)
+    if isinstance(made, SideBySide):  # of several, the one that the verdict is about
+        comparison = next((one for one in made.details if one.subject == comparison.subject), comparison)
     table = comparison.classes
     delta = numeric(table, "delta")
     if delta is None or not np.isfinite(delta).any():
@@ -323,7 +325,7 @@ def trajectory(made: Comparison | SideBySide, *, width: Width = "page") -> Figur
     names = [name for name in names if name in reading.specs and (columns["metric"] == name).sum() > 1]
     if not names:
         return None
-    kept = names[:MAX_PANELS]
+    kept, along = names[:MAX_PANELS], "epoch" if course.numbered else "checkpoint"
     with styled():
         figure, axes = _multiples(len(kept), width, "Along the run")
         for one, name in zip(axes, kept, strict=True):
@@ -338,7 +340,7 @@ def trajectory(made: Comparison | SideBySide, *, width: Width = "page") -> Figur
                 if fall.difference.metric == name:
                     at = x == fall.epoch
                     one.plot(x[at], y[at], "o", markersize=7, markerfacecolor="none", markeredgecolor=ERROR)
-            _panel(one, f"{spec.title} {ARROWS[spec.direction]}", spec.unit)
+            _panel(one, f"{spec.title} {ARROWS[spec.direction]}", spec.unit, along)
         words = "Bars: 95% intervals. Ringed: the first epoch that is told worse than the best before it."
         if len(kept) < len(names):
             words += f" {len(kept)} of {len(names)} measures."
