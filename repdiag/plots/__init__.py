@@ -4,10 +4,12 @@ Sized for one column (3.25 in) or two (6.75 in), Okabe-Ito's colors, text that s
 loads matplotlib; nothing else in repdiag imports it.
 """
 
-from repdiag.plots.comparisons import changed_classes, differences, training, trajectory
+from repdiag.plots.bars import classes
+from repdiag.plots.comparisons import changed_classes, differences
 from repdiag.plots.curves import activation, compression, q_score, reliability, selective, spectrum
-from repdiag.plots.forests import classes, clusters, headline, predictors, stability
+from repdiag.plots.forests import clusters, headline, predictors, stability
 from repdiag.plots.matrix import crowding
+from repdiag.plots.runs import training, trajectory
 from repdiag.plots.saving import FORMATS, draw, names, save
 from repdiag.plots.scatters import maps
 

@@ -13,7 +13,7 @@ from repdiag.comparison.side_by_side import SideBySide
 from repdiag.comparison.types import Comparison
 from repdiag.errors import UsageError
 from repdiag.files import atomic, output_errors
-from repdiag.plots import comparisons, curves, forests, matrix, scatters
+from repdiag.plots import bars, comparisons, curves, forests, matrix, runs, scatters
 from repdiag.plots.style import DPI, styled
 from repdiag.registry import did_you_mean
 from repdiag.types import Report
@@ -36,15 +36,15 @@ OF_REPORT: dict[str, Draw] = {
     "reliability": curves.reliability,
     "predictors": forests.predictors,
     "q_score": curves.q_score,
-    "classes": forests.classes,
+    "classes": bars.classes,
 }
 """Figures of a report by name, in reading order. Each takes the report and `width`, and answers None where the report
 does not hold what it shows."""
 
 OF_COMPARISON: dict[str, Draw] = {
     "differences": comparisons.differences,
-    "training": comparisons.training,
-    "trajectory": comparisons.trajectory,
+    "training": runs.training,
+    "trajectory": runs.trajectory,
     "classes": comparisons.changed_classes,
 }
 """Figures of a comparison (of arms of a training, or of encoders side by side)."""
