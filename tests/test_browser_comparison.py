@@ -208,8 +208,7 @@ def test_no_screen_scrolls_sideways(browser: Browser, folders: dict[str, Path], 
         browser.size(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["seven", "side"])
+@pytest.mark.parametrize(("name", "scheme"), [("three", "light"), ("side", "dark")])
 def test_the_accessibility_checker_is_content(
     browser: Browser, folders: dict[str, Path], name: str, scheme: str
 ) -> None:
@@ -252,7 +251,8 @@ def test_values_side_by_side_lie_in_the_metrics_range(browser: Browser, folders:
     shown, marks, nulls = browser.js(
         """const row = document.querySelector("#metric-table tr[data-metric=linear_probe_accuracy]");
         const box = row.querySelector("svg").getBoundingClientRect();
-        const at = e => { const b = e.getBoundingClientRect(); return ((b.left + b.right) / 2 - box.left) / box.width; };
+        const middle = b => (b.left + b.right) / 2;
+        const at = e => (middle(e.getBoundingClientRect()) - box.left) / box.width;
         return [[...row.querySelectorAll("data")].slice(0, 3).map(d => Number(d.value)),
           [...row.querySelectorAll("circle, svg svg rect")].map(at), [...row.querySelectorAll("line.null")].map(at)];"""
     )
@@ -291,8 +291,8 @@ def test_everything_can_be_reached_by_keyboard(browser: Browser, folders: dict[s
         "#verdict",
         "SUMMARY",
         "#metric-table",
-        "scroll",
         "BUTTON",
+        "scroll",
         "#class-table",
         "#image-table",
     ]

@@ -75,7 +75,7 @@ def call(reports: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     ("rules", "code", "word"), [("pass", 0, "PASS"), ("fail", 1, "FAIL"), ("open", 4, "UNDETERMINED")]
 )
 def test_the_exit_code_is_the_verdict(rules: str, code: int, word: str, call: Call, tmp_path: Path) -> None:
-    """Table, JSON, JUnit, Markdown and page say it alike, on stdout and in files; -q prints nothing; stderr stays empty."""
+    """Table, JSON, JUnit, Markdown and page say it alike, on stdout and in files; -q prints nothing."""
     written = {form: tmp_path / form for form in ("json", "junit", "markdown", "html")}
     files = [part for form, path in written.items() for part in (f"--{form}", path)]
     got, out, err = call("gate", "good", "--rules", f"{rules}.toml", *files)
