@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -20,12 +20,13 @@ from repdiag.report.comparison_words import (
     interval_words,
 )
 from repdiag.report.numbers import WORDS, quantity
-from repdiag.report.terminal import MAX_NAMED, Writer
+from repdiag.report.terminal import MAX_NAMED
+from repdiag.report.writer import GAP, Writer
 from repdiag.types import Direction
 
 MAX_ROWS = 10
 STYLES = {Effect.HELPED: "bold blue", Effect.HURT: "bold yellow", Effect.NO_EVIDENCE: "bold"}
-_TITLE, _GAP = (18, 40), 2  # narrowest and widest title column; spaces between columns
+_TITLE, _HEAD = (18, 40), 12  # narrowest and widest title column; widest head, which wraps
 Row = tuple[Text, Sequence[str], Difference | None]  # title, numbers, difference
 
 
@@ -43,7 +44,7 @@ def terminal(comparison: Comparison, console: Console, out: Path | None = None) 
     writer.warnings(comparison.warnings, "comparison.json")
     if out is not None:
         writer.blank()
-        writer.line(Text("Written to ", "bold").append(writer.safe(out), "not bold"))
+        writer.path("Written to", out)
         writer.line(", ".join(("comparison.html", *DESCRIPTIONS)), indent=2, further=2)
         for name, what in comparison.files.items():
             writer.line(f"{name}: {what}", indent=2, further=4)
@@ -107,36 +108,51 @@ def _rest(reading: Reading, writer: Writer) -> None:
 
 
 def table(heads: Sequence[str], last: str, rows: Sequence[Row], writer: Writer, fixed: bool = False) -> None:
-    """Rows of a title, numbers, a difference and its effect; the difference goes below where a line is too short."""
+    """Rows of a title, numbers, a difference and its effect.
+
+    The difference goes below the numbers where a line is too short, and all of it into lines where the numbers alone
+    do not fit. Nothing is cut.
+    """
     differences = [_difference(d, fixed) for *_, d in rows]
-    heads = [_cut(head, 12, writer) for head in heads]
-    widths = [max(cell_len(head), *(len(row[1][i]) for row in rows)) for i, head in enumerate(heads)]
-    last = _cut(last, 24, writer)
-    width = max(cell_len(last), *(cell_len(text) for text, _ in differences))
+    heads, last = [writer.safe(head) for head in heads], writer.safe(last)
+    widths = [
+        max(min(cell_len(head), _HEAD), *(len(row[1][i]) for row in rows)) for i, head in enumerate(heads)
+    ]
+    texts = [writer.safe(text) for text, _ in differences]
+    width = max(min(cell_len(last), 2 * _HEAD), *map(cell_len, texts))
     word = max(len(effect) for _, effect in differences)
-    numbers = sum(w + _GAP for w in widths)
-    beside = writer.width - numbers - _GAP - width - (_GAP + word if word else 0)
+    numbers = sum(w + GAP for w in widths)
+    beside = writer.width - numbers - GAP - width - (GAP + word if word else 0)
     below = beside < _TITLE[0]
     longest = max(row[0].cell_len for row in rows)
-    name = max(8, min(longest, _TITLE[1], writer.width - numbers if below else beside))
-    head = Text(" " * name)
-    for shown, w in zip(heads, widths, strict=True):
-        head.append(" " * (_GAP + w - cell_len(shown)) + shown, "dim not bold")
-    if not below:
-        head.append(" " * _GAP + last, "dim not bold")
-    _print(head, writer)
-    for (left, cells, d), (text, effect) in zip(rows, differences, strict=True):
-        line = Text(set_cell_size(_cut(left.plain, name, writer), name), left.style)
-        for cell, w in zip(cells, widths, strict=True):
-            line.append(" " * (_GAP + w - len(cell)) + writer.safe(cell), "not bold")
-        if text and below:
-            _print(line, writer)
-            line = Text("    ")
+    room = writer.width - numbers if below else beside
+    if room < min(_TITLE[0], longest):
+        _in_lines(heads, rows, texts, writer, fixed)
+        return
+    sizes = [min(longest, _TITLE[1], room), *widths, *([] if below else [width, word])]
+    right = frozenset(range(1, len(widths) + 1))
+    shown = ["", *heads, *([] if below else [last, ""])]
+    writer.row([Text(head, "dim") for head in shown], sizes, right)
+    for (title, cells, d), text, (_, effect) in zip(rows, texts, differences, strict=True):
+        style = STYLES[d.effect] if d is not None else ""
+        found = [title, *(Text(writer.safe(cell)) for cell in cells)]
+        writer.row([*found, *([] if below else [Text(text), Text(effect, style)])], sizes, right)
+        if below and text:
+            writer.line(Text(text).append("  " + effect if effect else "", style), indent=4, further=4)
+
+
+def _in_lines(
+    heads: Sequence[str], rows: Sequence[Row], texts: Sequence[str], writer: Writer, fixed: bool
+) -> None:
+    for (title, cells, d), text in zip(rows, texts, strict=True):
+        writer.line(title, further=2)
+        said = ", ".join(f"{head} {writer.safe(cell)}" for head, cell in zip(heads, cells, strict=True))
+        writer.line(Text(said), indent=2, further=4)
         if text:
-            line.append(" " * (0 if below else _GAP) + set_cell_size(writer.safe(text), width), "not bold")
+            effect = _difference(d, fixed)[1]
             style = STYLES[d.effect] if d is not None else ""
-            line.append(" " * _GAP + effect, style)
-        _print(line, writer)
+            line = Text(f"difference {text}").append("  " + effect if effect else "", style)
+            writer.line(line, indent=2, further=4)
 
 
 def _difference(d: Difference | None, fixed: bool = False) -> tuple[str, str]:
@@ -146,17 +162,3 @@ def _difference(d: Difference | None, fixed: bool = False) -> tuple[str, str]:
     text = " ".join(part for part in (delta_text(d), interval_words(d)) if part)
     word = effect_word(d, fixed)
     return text, "" if d.effect is Effect.NO_EVIDENCE and word != "moved" else word
-
-
-def _cut(text: str, width: int, writer: Writer) -> str:
-    """Text that can be printed in at most `width` cells."""
-    shown = writer.safe(text)
-    if cell_len(shown) <= width:
-        return shown
-    dots = "..." if writer.ascii else "…"
-    return set_cell_size(shown, max(0, width - len(dots))).rstrip() + dots
-
-
-def _print(line: Text, writer: Writer) -> None:
-    line.rstrip()
-    writer.console.print(line, no_wrap=True, overflow="ellipsis")

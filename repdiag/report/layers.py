@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
 from repdiag.files import atomic
-from repdiag.report.numbers import ARROWS, MISSING, number, quantity
+from repdiag.report.numbers import MISSING, number, quantity
 from repdiag.report.tables import write_csv
-from repdiag.report.terminal import MAX_WARNINGS
-from repdiag.report.text import visible
-from repdiag.types import Direction, MetricResult, MetricSpec, Report, Table
+from repdiag.report.writer import GAP, Writer
+from repdiag.types import MetricResult, MetricSpec, Report, Table
 
 FILE = "layers.csv"
-_ASCII_ARROWS = {Direction.HIGHER: "^", Direction.LOWER: "v", Direction.NEITHER: "."}
-_SHORT = str.maketrans({"²": "2", "–": "-"})
+MOST = 6  # numbers of a layer where none of its metrics is a headline
 
 
 @dataclass(frozen=True)
@@ -78,41 +76,51 @@ def write_layers(rows: Sequence[LayerRow], out: Path) -> Path:
     return out / FILE
 
 
-NAME_WIDTH = 24  # of a layer's name that is not folded, as long as the numbers find room
+def render_layers(rows: Sequence[LayerRow], console: Console, full: bool = False) -> None:
+    """Print a line per layer with its headline numbers (`full`: all), or the first of those asked for; then warnings.
 
-
-def render_layers(rows: Sequence[LayerRow], console: Console) -> None:
-    """Print a line per layer with its headline numbers, or the first of those asked for; then the warnings."""
-    ascii_only = console.options.ascii_only
-    arrows = _ASCII_ARROWS if ascii_only else ARROWS
-    specs = [spec for spec in rows[0].specs if spec.headline] or list(rows[0].specs)[:6]
-
-    def safe(text: str) -> Text:
-        return Text(visible(text.translate(_SHORT) if ascii_only else text, console.encoding))
-
-    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    longest = max(len(row.layer) for row in rows)
-    grid.add_column("layer", overflow="fold", min_width=min(longest, NAME_WIDTH))
-    grid.add_column("features", justify="right")
-    for spec in specs:
-        unit = f" ({spec.unit})" if spec.unit not in ("", "share", "%") else ""
-        grid.add_column(safe(f"{spec.title}{unit} {arrows[spec.direction]}"), justify="right")
-    for row in rows:
-        cells = []
-        for spec in specs:
-            value = row.values[spec.name]
-            text = quantity(value, spec.unit) if spec.unit in ("share", "%") else number(value, spec.unit)
-            cells.append(safe(MISSING if value is None else text))
-        grid.add_row(safe(row.layer), str(row.features), *cells)
-    console.print(grid)
+    A number to a line, under its layer, where the columns do not fit.
+    """
+    writer = Writer(console)
+    specs = rows[0].specs if full else [spec for spec in rows[0].specs if spec.headline]
+    specs = list(specs) or list(rows[0].specs)[:MOST]
+    heads = [f"{spec.title}{_unit(spec)} {writer.arrows[spec.direction]}" for spec in specs]
+    cells = [[writer.safe(_cell(row.values[spec.name], spec)) for spec in specs] for row in rows]
+    names = [writer.safe(row.layer) for row in rows]
+    longest = max(map(cell_len, ("layer", *names)))
+    widths = [longest, len("features"), *(_width(h, [row[i] for row in cells]) for i, h in enumerate(heads))]
+    if sum(widths) + GAP * (len(widths) - 1) <= writer.width:
+        right = frozenset(range(1, len(widths)))
+        shown = [Text(writer.safe(head), "dim") for head in ("layer", "features", *heads)]
+        writer.row(shown, widths, right)
+        for name, row, values in zip(names, rows, cells, strict=True):
+            writer.row([Text(name, "bold"), *map(Text, (str(row.features), *values))], widths, right)
+    else:
+        for name, row, values in zip(names, rows, cells, strict=True):
+            writer.line(Text(name, "bold").append(f" {row.features} features", "dim not bold"), further=2)
+            for head, value in zip(heads, values, strict=True):
+                writer.line(f"{head} {value}", indent=2, further=4)
     warned: dict[str, list[str]] = {}
     for row in rows:
         for warning in row.warnings:
             warned.setdefault(warning, []).append(row.layer)
-    if warned:
-        console.print("\nWarnings", style="bold yellow")
-    for warning, layers in list(warned.items())[:MAX_WARNINGS]:
-        where = "" if len(layers) == len(rows) else f"{', '.join(layers)}: "
-        console.print(safe(f"- {where}{warning}"))
-    if len(warned) > MAX_WARNINGS:
-        console.print(f"- and {len(warned) - MAX_WARNINGS} more in the reports")
+    said = [
+        warning if len(layers) == len(rows) else f"{', '.join(layers)}: {warning}"
+        for warning, layers in warned.items()
+    ]
+    writer.warnings(said, "the reports")
+
+
+def _unit(spec: MetricSpec) -> str:
+    return f" ({spec.unit})" if spec.unit not in ("", "share", "%") else ""
+
+
+def _cell(value: float | None, spec: MetricSpec) -> str:
+    if value is None:
+        return MISSING
+    return quantity(value, spec.unit) if spec.unit in ("share", "%") else number(value, spec.unit)
+
+
+def _width(head: str, values: Sequence[str]) -> int:
+    """Of a column: its numbers in one piece, and its head in a few lines of whole words."""
+    return max(*(cell_len(part) for part in head.split()), *map(cell_len, values), min(cell_len(head), 12))

@@ -25,8 +25,8 @@ from repdiag.report.side_by_side_words import (
     names_of,
     turned_words,
 )
-from repdiag.report.terminal import MAX_NAMED, Writer
-from repdiag.report.text import shortened
+from repdiag.report.terminal import MAX_NAMED
+from repdiag.report.writer import Writer
 from repdiag.types import Direction
 
 MAX_ROWS, MAX_SHOWN, MAX_CLASSES = 10, 3, 3
@@ -51,7 +51,7 @@ def terminal(made: SideBySide, console: Console, out: Path | None = None) -> Non
     writer.warnings(whole.warnings, "compare.json")
     if out is not None:
         writer.blank()
-        writer.line(Text("Written to ", "bold").append(writer.safe(out), "not bold"))
+        writer.path("Written to", out)
         names = ", ".join(("compare.html", "compare.json", *side_by_side_tables(made)))
         writer.line(names, indent=2, further=2)
 
@@ -72,9 +72,7 @@ def _numbers(one: Comparison, writer: Writer) -> None:
         return
     writer.blank()
     writer.line(f"{one.subject} against {one.against}", "bold")
-    table(
-        [shortened(name, 12) for name in (one.against, one.subject)], "difference", rows, writer, fixed=True
-    )
+    table([one.against, one.subject], "difference", rows, writer, fixed=True)
     used = {d.direction for *_, d in rows if d is not None}
     legend = ", ".join(f"{writer.arrows[way]} {WORDS[way]}" for way in Direction if way in used)
     level = next((f"{100 * d.interval.level:g}% intervals; " for *_, d in rows if d and d.interval), "")

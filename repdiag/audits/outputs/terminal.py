@@ -11,11 +11,12 @@ from rich.text import Text
 from repdiag.audits.outputs import words
 from repdiag.audits.types import Audit, Group, Reviewed
 from repdiag.report.numbers import number
-from repdiag.report.terminal import Writer, _column
+from repdiag.report.writer import GAP, Writer
 
 MAX_GROUPS = 6
 MAX_SAMPLES = 5
-_NUMBERS = (10, 8, 8, 11)  # widths of the columns behind the name
+_NUMBERS = (9, 6, 6, 9)  # widths of the columns behind the name
+LEAST_NAME = 20  # narrowest column of names; below, a group takes lines
 _HEADS = ("to review", "in all", "wrong", "mean risk")
 
 
@@ -31,11 +32,7 @@ def terminal(audit: Audit, console: Console, files: Sequence[Path] = ()) -> None
     writer.blank()
     writer.beside("duplicates", "bold", writer.styled((words.copies(audit), "")), 15)
     writer.beside("label errors", "bold", writer.styled((words.suspects(audit), "")), 15)
-    if files:
-        writer.blank()
-        writer.line("Written", "bold")
-        for path in files:
-            writer.line(str(path), indent=2, further=2)
+    writer.written(files)
 
 
 def _samples(reviewed: Sequence[Reviewed], writer: Writer) -> None:
@@ -53,18 +50,23 @@ def _groups(title: str, groups: Sequence[Group], writer: Writer) -> None:
     """The groups with the most risk in all."""
     if not groups:
         return
-    width = writer.width - sum(_NUMBERS) - 2
-    encoding = writer.console.encoding
+    width = writer.width - sum(_NUMBERS) - GAP * len(_NUMBERS) - GAP
+    wide, right = width >= LEAST_NAME, frozenset(range(1, len(_NUMBERS) + 1))
     writer.blank()
-    heads = "".join(f"{head:>{space}}" for head, space in zip(_HEADS, _NUMBERS, strict=True))
-    writer.console.print(
-        Text(_column(title, width + 2, encoding), "bold").append(heads, "dim not bold"), no_wrap=True
-    )
+    if wide:
+        writer.row([Text(title, "bold"), *(Text(h, "dim") for h in _HEADS)], [width + GAP, *_NUMBERS], right)
+    else:
+        writer.line(title, "bold")
     for group in groups[:MAX_GROUPS]:
         name = group.name + (f", mostly {group.majority}" if group.majority else "")
         wrong = "-" if group.wrong is None else f"{group.wrong:,}"
         values = (f"{group.samples:,}", f"{group.evaluated:,}", wrong, number(group.mean_risk))
-        numbers = "".join(f"{value:>{space}}" for value, space in zip(values, _NUMBERS, strict=True))
-        writer.console.print(Text("  " + _column(writer.safe(name), width, encoding) + numbers), no_wrap=True)
+        if wide:
+            cells = [Text(writer.safe(value)) for value in (f"  {name}", *values)]
+            writer.row(cells, [width + GAP, *_NUMBERS], right)
+        else:
+            writer.line(name, indent=1, further=2)
+            said = ", ".join(f"{head} {value}" for head, value in zip(_HEADS, values, strict=True))
+            writer.line(said, "dim", indent=2, further=2)
     if len(groups) > MAX_GROUPS:
         writer.line(f"and {len(groups) - MAX_GROUPS:,} more in audit.html", "dim", indent=2)

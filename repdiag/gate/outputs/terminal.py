@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from repdiag.gate.outputs.words import Line, headline, line, named, warnings
 from repdiag.gate.types import GateResult, Outcome
-from repdiag.report.terminal import Writer
+from repdiag.report.writer import GAP, Writer
 
 STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red", Outcome.UNDETERMINED: "bold yellow"}
-LEAST_NAME, GAP = 20, 2  # narrowest column of names; spaces between columns
+LEAST_NAME = 20  # narrowest column of names
 HEADS = ("outcome", "rule", "value", "limit")
 
 
@@ -58,36 +58,16 @@ def _rows(lines: list[Line], writer: Writer) -> None:
     left = widths[0] + GAP
     name = min(widths[1], writer.width - left - widths[2] - widths[3] - 2 * GAP)
     wide = name >= min(LEAST_NAME, widths[1])
+    sizes = (widths[0], name, widths[2], widths[3])
     if wide:
-        sizes = (widths[0], name, widths[2], widths[3])
-        _print(_columns(HEADS, sizes, ("dim",) * 4, writer), writer)
+        writer.row([Text(head, "dim") for head in HEADS], sizes)
     for one, row in zip(lines, cells, strict=True):
         style = STYLES[one.outcome]
         if wide:
-            _print(_columns(row, sizes, (style, "bold", "", ""), writer), writer)
+            styles = (style, "bold", "", "")
+            writer.row([Text(cell, of) for cell, of in zip(row, styles, strict=True)], sizes)
         else:
             writer.beside(one.word, style, writer.styled((one.name, "bold")), left)
             writer.line(one.short, indent=left, further=left)
         if one.why:
             writer.line(one.why, "dim", indent=left, further=left)
-
-
-def _columns(cells: tuple[str, ...], sizes: tuple[int, ...], styles: tuple[str, ...], writer: Writer) -> Text:
-    row = Text()
-    for cell, size, style in zip(cells, sizes, styles, strict=True):
-        row.append(" " * (GAP if row.cell_len else 0))
-        row.append(set_cell_size(_cut(cell, size, writer), size), style)
-    return row
-
-
-def _cut(text: str, width: int, writer: Writer) -> str:
-    """Text in at most `width` cells, with an ellipsis where it is cut."""
-    if cell_len(text) <= width:
-        return text
-    dots = "..." if writer.ascii else "…"
-    return set_cell_size(text, max(0, width - len(dots))).rstrip() + dots
-
-
-def _print(row: Text, writer: Writer) -> None:
-    row.rstrip()
-    writer.console.print(row, no_wrap=True, overflow="ellipsis")
