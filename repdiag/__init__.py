@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from repdiag.config import ScoreConfig
     from repdiag.diagnosis import diagnose
     from repdiag.encoders import Encoder, Preprocessing, load_encoder
-    from repdiag.explaining.api import explain
+    from repdiag.explaining import explain
     from repdiag.inspection import inspect
     from repdiag.pipeline import Request
+    from repdiag.plots import figures
     from repdiag.report import write_report
     from repdiag.tuning import finetune
     from repdiag.types import EmbeddingSet, Report
@@ -38,6 +39,7 @@ __all__ = [
     "embed_layers",
     "explain",
     "export",
+    "figures",
     "finetune",
     "inspect",
     "load_encoder",
@@ -57,8 +59,9 @@ _HOME = {
     "diagnose": "diagnosis",
     "embed": "api",
     "embed_layers": "api",
-    "explain": "explaining.api",
+    "explain": "explaining",
     "export": "exporting",
+    "figures": "plots",
     "finetune": "tuning",
     "inspect": "inspection",
     "load_encoder": "encoders",

@@ -13,6 +13,9 @@ from repdiag.plots.runs import training, trajectory
 from repdiag.plots.saving import FORMATS, draw, names, save
 from repdiag.plots.scatters import maps
 
+figures = save
+"""The name that `save` has in the package itself: `repdiag.figures(report, "folder")`."""
+
 __all__ = [
     "FORMATS",
     "activation",
@@ -23,6 +26,7 @@ __all__ = [
     "crowding",
     "differences",
     "draw",
+    "figures",
     "headline",
     "maps",
     "names",
