@@ -25,7 +25,9 @@ def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None
     whole = made.comparison
     reading = Reading(whole)
     lines = comparison_views.lines(reading)
-    known = {name: words for name, words in DESCRIPTIONS.items() if name in (tables or {}) or name == DOCUMENT}
+    known = {
+        name: words for name, words in DESCRIPTIONS.items() if name in (tables or {}) or name == DOCUMENT
+    }
     files = files_of(known, tables or {})
     return render_page(
         "side_by_side.html.j2",
@@ -100,4 +102,3 @@ def _run(made: SideBySide) -> dict[str, Any] | None:
         "table": trajectory_curves.table(made),
         "ranks": trajectory_curves.ranks(made),
     }
-

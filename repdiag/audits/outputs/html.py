@@ -88,4 +88,3 @@ def _numbers(audit: Audit) -> list[tuple[str, str, str]]:
             )
         )
     return made
-
