@@ -60,7 +60,7 @@ class ClassMatrix:
     on the diagonal, their own. `distance[i, j]` is the Euclidean distance of the centers of rows of unit length, 0 on
     the diagonal. Both are (M, M) float64, rows and columns in the order of `classes`; NaN for a class without samples.
     `mass[i]` is the share of class i's samples that lie nearest to a class that is not shown. `of` is K, all classes;
-    where M < K, the M are those with the largest share of samples nearer to another center.
+    where M < K, the M are the classes of the pairs that crowd each other most.
     """
 
     classes: tuple[str, ...]

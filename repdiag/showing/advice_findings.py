@@ -34,7 +34,9 @@ TWICE = 2.0
 LOSS = 0.03  # of accuracy, at most, on images that took no part in the choice
 IDLE = 0.1  # share of samples that are nobody's neighbor
 
-_EPOCH = re.compile(r"(?<![a-z])(?:epochs?|ep|steps?|iters?|iteration|ckpt|checkpoint)[-_=.]?\d+", re.IGNORECASE)
+_EPOCH = re.compile(
+    r"(?<![a-z])(?:epochs?|ep|steps?|iters?|iteration|ckpt|checkpoint)[-_=.]?\d+", re.IGNORECASE
+)
 
 
 def crowded_pair(facts: Facts) -> Advice | None:
