@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -57,11 +58,16 @@ def _register() -> None:
         "metrics": metrics,
     }
     for name, module in commands.items():
-        app.command(name)(_guarded(module.command))
+        app.command(name, help=paragraphs(module.command.__doc__))(_guarded(module.command))
     baselines = typer.Typer(no_args_is_help=True, help=baseline.__doc__)
     for name, function in baseline.COMMANDS.items():
-        baselines.command(name)(_guarded(function))
+        baselines.command(name, help=paragraphs(function.__doc__))(_guarded(function))
     app.add_typer(baselines, name="baseline")
+
+
+def paragraphs(text: str | None) -> str:
+    """A docstring with each paragraph on one line, for a terminal of any width to wrap."""
+    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", text or ""))
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -90,6 +96,10 @@ _register()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; one sentence on stderr and a distinct exit code for each kind of failure."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if os.environ.get("NO_COLOR"):  # typer would still print bold and dim
+        from typer import rich_utils
+
+        rich_utils.COLOR_SYSTEM = None
     debug = "--debug" in arguments  # accepted anywhere: who needs it has just seen the command fail
     try:
         app([a for a in arguments if a != "--debug"])
@@ -107,7 +117,12 @@ def _fail(message: str, code: int, debug: bool) -> NoReturn:
     from rich.console import Console
     from rich.markup import escape
 
+    from repdiag.cli.console import color
+    from repdiag.report.text import visible
+
     if debug:
         traceback.print_exc()
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]Error:[/] {escape(message)}")
+    console = Console(stderr=True, soft_wrap=True, highlight=False, color_system=color())  # type: ignore[arg-type]
+    said = "\n".join(visible(line, console.encoding) for line in message.splitlines())
+    console.print(f"[bold red]Error:[/] {escape(said)}")
     raise SystemExit(code)

@@ -62,7 +62,7 @@ def command(
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Print neither summary nor progress.", rich_help_panel=OUTPUTS),
+        typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUTS),
     ] = False,
     embeddings: Annotated[
         str | None,
@@ -141,7 +141,9 @@ def command(
         write_atlas(made, atlas, vectors if isinstance(vectors, Vectors) else None, device)
         written.append(atlas)
     if as_json:
-        typer.echo((out / "audit.json").read_text(encoding="utf-8"), nl=False)
+        from repdiag.cli.console import print_json
+
+        print_json((out / "audit.json").read_text(encoding="utf-8"))
     elif not quiet:
         from repdiag.audits.outputs.terminal import terminal
         from repdiag.cli.console import ResultConsole

@@ -74,8 +74,10 @@ def command(
     draws: Annotated[
         int, typer.Option(help="Bootstrap draws of the paired intervals.", rich_help_panel=VIEWS, min=200)
     ] = 2000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print compare.json on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither results nor progress.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print compare.json on stdout, not the results.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     figures: FigureOptions,
     metrics: Annotated[
         str | None,
@@ -112,6 +114,7 @@ def command(
 
     Example: repdiag compare report-before report-after
     """  # fmt: skip
+    from repdiag.cli.console import print_json
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.cli.score import writable
     from repdiag.comparing.request import Kind, Request
@@ -155,15 +158,14 @@ def command(
     write_side_by_side(made, out)
     drawn = figures.write(made, out)
     if as_json:
-        typer.echo(dumps(to_json(made)), nl=False)
+        print_json(dumps(to_json(made)))
     elif not quiet:
-        from repdiag.cli.console import ResultConsole
+        from repdiag.cli.console import ResultConsole, print_lines
         from repdiag.report.side_by_side_terminal import terminal
 
-        console = ResultConsole()
-        terminal(made, console, out)
+        terminal(made, ResultConsole(), out)
         if drawn:
-            console.print(drawn, markup=False, highlight=False, soft_wrap=True)
+            print_lines(drawn)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

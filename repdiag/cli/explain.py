@@ -33,10 +33,11 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="Checkpoint or name, as for `repdiag score`; its activations must be visible to hooks."
+            metavar="MODEL",
+            help="Checkpoint or name, as for `repdiag score`; its activations must be visible to hooks.",
         ),
     ],
-    dataset: Annotated[str, typer.Argument(help="Images, as for `repdiag score`.")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Images, as for `repdiag score`.")],
     *,
     sample: Annotated[
         list[str] | None,
@@ -108,7 +109,7 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print explain.json on stdout, not the summary.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither summary nor progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     loading: LoadingOptions,
     data: DataOptions,
     features_of: FeatureOptions,
@@ -180,7 +181,9 @@ def command(
         )
     written = list(write_explanation(made, out, save_maps=save_maps).values())
     if as_json:
-        typer.echo((out / "explain.json").read_text(encoding="utf-8"), nl=False)
+        from repdiag.cli.console import print_json
+
+        print_json((out / "explain.json").read_text(encoding="utf-8"))
     elif not quiet:
         from repdiag.cli.console import ResultConsole
         from repdiag.explaining.outputs.terminal import terminal

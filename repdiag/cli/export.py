@@ -45,7 +45,7 @@ def command(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the description as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     loading: LoadingOptions,
     features: FeatureOptions,
 ) -> None:
@@ -74,15 +74,18 @@ def command(
     if as_json:
         import json
 
-        typer.echo(json.dumps(done.describe(), indent=2, ensure_ascii=False))
+        from repdiag.cli.console import print_json
+
+        print_json(json.dumps(done.describe(), indent=2, ensure_ascii=False))
     elif not quiet:
         _print(done)
 
 
 def _print(done: Exported) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     from repdiag.cli.console import ResultConsole
+    from repdiag.report.writer import Writer
 
     encoder, batches = done.encoder, ", ".join(map(str, done.batch_sizes))
     equal = (
@@ -107,14 +110,15 @@ def _print(done: Exported) -> None:
     if done.command is not None:
         lines.append(("score it", done.command))
     lines += [("in Python" if number == 0 else "", line) for number, line in enumerate(done.code)]
-    console = ResultConsole()
+    writer = Writer(ResultConsole())
     size = f"{done.size_bytes / 1e6:,.1f} MB"
-    console.print(
-        f"[bold]{escape(str(done.path))}[/]  {done.format}, {size}: {escape(encoder.architecture)},"
-        f" {encoder.dim} features",
-        soft_wrap=True,
-    )
+    writer.path("", done.path)
+    writer.line(f"{done.format}, {size}: {encoder.architecture}, {encoder.dim} features", indent=2, further=2)
+    copied = ("SHA-256", "score it", "in Python", "")
     for name, text in lines:
-        console.print(f"  [dim]{name:<10}[/] {escape(text)}", soft_wrap=True)
+        if name in copied:  # in one piece, to be copied
+            writer.put(Text(f"  {name:<10} ", "dim").append(writer.exact(text), "not dim"))
+        else:
+            writer.beside(name, "dim", Text(writer.safe(text)), 13, indent=2)
     for text in encoder.loading.warnings:
-        console.print(f"  [yellow]note[/]       {escape(text)}", soft_wrap=True)
+        writer.beside("note", "yellow", Text(writer.safe(text)), 13, indent=2)

@@ -128,7 +128,8 @@ def command(
         bool, typer.Option("--dry-run", help="Print what would be done, and stop.", rich_help_panel=RUN)
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print comparison.json on stdout.", rich_help_panel=RUN)
+        bool,
+        typer.Option("--json", help="Print comparison.json on stdout, not the results.", rich_help_panel=RUN),
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=RUN)
@@ -142,7 +143,7 @@ def command(
 
     Example: repdiag finetune fixtures/encoders/simclr.safetensors fixtures/digits --preset small
     """
-    from repdiag.cli.console import ResultConsole
+    from repdiag.cli.console import ResultConsole, print_json, print_lines
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.cli.score import writable
     from repdiag.errors import UsageError
@@ -211,12 +212,11 @@ def command(
         return
     drawn = figures.write(comparison, out)
     if as_json:
-        typer.echo(dumps(to_json(comparison)), nl=False)
+        print_json(dumps(to_json(comparison)))
     elif not quiet:
-        console = ResultConsole()
-        terminal(comparison, console, out)
+        terminal(comparison, ResultConsole(), out)
         if drawn:
-            console.print(drawn, markup=False, highlight=False, soft_wrap=True)
+            print_lines(drawn)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -224,33 +224,30 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _print_plan(plan: Plan, request: Request) -> None:
-    from rich.table import Table
+    from rich.text import Text
 
     from repdiag.cli.console import ResultConsole
+    from repdiag.report.writer import Writer
 
-    console, config = ResultConsole(), request.config
-    console.print(
-        f"Encoder   {plan.encoder.name}: {plan.encoder.architecture}, {plan.encoder.dim} features",
-        markup=False,
-    )
-    console.print(
-        f"Data      {plan.source.name}: trained on {len(plan.rows):,} images, held-out loss on "
+    writer, config = Writer(ResultConsole()), request.config
+    said = {
+        "Encoder": f"{plan.encoder.name}: {plan.encoder.architecture}, {plan.encoder.dim} features",
+        "Data": f"{plan.source.name}: trained on {len(plan.rows):,} images, held-out loss on "
         f"{len(plan.validation):,}, scored on {plan.scored:,} ({plan.said_split})",
-        markup=False,
-    )
-    console.print(
-        f"Training  {plan.base.title}, {config.epochs} epochs of batches of {config.batch_size}, {config.optimizer} at "
-        f"{config.lr:g}, on {plan.device}",
-        markup=False,
-    )
-    console.print(f"Projector {plan.said_projector}", markup=False)
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "regularizer", "folder"):
-        table.add_column(column)
+        "Training": f"{plan.base.title}, {config.epochs} epochs of batches of {config.batch_size}, "
+        f"{config.optimizer} at {config.lr:g}, on {plan.device}",
+        "Projector": plan.said_projector,
+    }
+    for name, what in said.items():
+        writer.beside(name, "bold", Text(writer.safe(what)), 11)
+    writer.blank()
+    writer.line("Runs", "bold")
+    width = 4 + max(len(one.name) for one in plan.runs)
     for one in plan.runs:
         there = " (begun)" if one.folder.exists() else ""
-        table.add_row(one.name, one.regularizer.name, f"{one.folder}{there}")
-    console.print(table)
+        what = f"{one.regularizer.name}, in {one.folder}{there}"
+        writer.beside(one.name, "", Text(writer.safe(what)), width, indent=2)
     for warning in plan.warnings:
-        console.print(f"Note      {warning}", markup=False)
-    console.print("Nothing was trained or written.")
+        writer.beside("Note", "yellow", Text(writer.safe(warning)), 11)
+    writer.blank()
+    writer.line("Nothing was trained or written.")

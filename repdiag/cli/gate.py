@@ -120,7 +120,12 @@ def command(
         Path | None, typer.Option(help="Write Markdown to this file.", rich_help_panel=OUTPUTS)
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write JSON to this file.", rich_help_panel=OUTPUTS)
+        Path | None,
+        typer.Option(
+            "--json",
+            help="Write JSON to this file; - prints it, not the table.",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page to this file.", rich_help_panel=OUTPUTS)
@@ -141,7 +146,7 @@ def command(
     ] = True,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Print neither results nor progress.", rich_help_panel=OUTPUTS),
+        typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUTS),
     ] = False,
     init: Annotated[
         bool,
@@ -167,6 +172,10 @@ def command(
     Example: repdiag gate repdiag-report --rules repdiag.toml --baseline main
     """
     _fits(ctx, dataset, init, force)
+    if json_file == Path("-"):  # what is asked for is printed, quiet or not
+        form, json_file, printed = Format.json, None, True
+    else:
+        printed = not quiet
     if init and rules is not None and rules.exists() and not force:
         _exists(rules)
     # Rules and baseline are read before an hour of scoring, not after it.
@@ -195,7 +204,7 @@ def command(
             _write(path, _text(result, kind, skip))
     if summary and os.environ.get(SUMMARY):
         _append(Path(os.environ[SUMMARY]), _text(result, Format.markdown, skip))
-    if not quiet:
+    if printed:
         _print(result, form, skip)
     sys.stdout.flush()
     raise typer.Exit(EXIT_CODES[result.outcome.value])
@@ -328,11 +337,13 @@ def _text(result: GateResult, form: Format, skip: bool) -> str:
 
 
 def _print(result: GateResult, form: Format, skip: bool) -> None:
-    from repdiag.cli.console import ResultConsole
+    from repdiag.cli.console import ResultConsole, print_json
     from repdiag.gate.outputs.terminal import terminal
 
     if form is Format.table:
         terminal(result, ResultConsole())
+    elif form is Format.json:
+        print_json(_text(result, form, skip))
     else:
         typer.echo(_text(result, form, skip), nl=False)
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from repdiag.inspection import Found, Inspection
+    from repdiag.report.writer import Writer
 
 SHOWN = 12  # facts, globals and dropped parts on the terminal; --json has all
 
@@ -18,7 +17,8 @@ def command(
     file: Annotated[
         str,
         typer.Argument(
-            help="Checkpoint file, or a folder of Hugging Face's or of torch.distributed.checkpoint."
+            metavar="FILE",
+            help="Checkpoint file, or a folder of Hugging Face's or of torch.distributed.checkpoint.",
         ),
     ],
     *,
@@ -26,11 +26,13 @@ def command(
     prefix: Annotated[str | None, typer.Option(help="Prefix of the backbone's tensors.")] = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor with its shape.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Say what a checkpoint holds: container, method, encoder, coverage, pickled names. Reads no weight.
 
     Example: repdiag inspect fixtures/encoders/simclr.pt
     """
+    from repdiag.cli.console import ResultConsole, print_json
     from repdiag.inspection import inspect
 
     found = inspect(file, key=key, prefix=prefix)
@@ -40,27 +42,28 @@ def command(
         said = found.describe()
         if tensors:
             said["shapes"] = {n: [*map(str, (t.dtype,)), *t.shape] for n, t in found.layout.tensors.items()}
-        typer.echo(json.dumps(said, indent=2, ensure_ascii=False))
+        print_json(json.dumps(said, indent=2, ensure_ascii=False))
         return
-    from repdiag.cli.console import ResultConsole
+    if quiet:
+        return
+    from repdiag.report.writer import Writer
 
-    console = ResultConsole()
-    console.print(_table(found))
+    writer = Writer(ResultConsole())
+    _facts(found, writer)
     if tensors:
-        console.print(_tensors(found))
+        _tensors(found, writer)
 
 
-def _table(found: Inspection) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def _facts(found: Inspection, writer: Writer) -> None:
+    """Each heading once, what is found beside it."""
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     for name, lines in _rows(found):
         for number, line in enumerate(lines):
-            table.add_row("" if number else name, escape(line))
-    return table
+            if name == "SHA-256":
+                writer.path(name, line, at=13)
+            else:
+                writer.beside("" if number else name, "bold", Text(writer.safe(line)), 13)
 
 
 def _rows(found: Inspection) -> list[tuple[str, list[str]]]:
@@ -146,15 +149,22 @@ def _bytes(count: int) -> str:
     return next((f"{count / step:.1f} {unit}" for step, unit in steps if count >= step), f"{count} bytes")
 
 
-def _tensors(found: Inspection) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def _tensors(found: Inspection, writer: Writer) -> None:
+    """A line per tensor: shape and type in columns, behind them the name in one piece."""
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("tensor", "shape", "type"):
-        table.add_column(column, overflow="fold")
-    for name, info in found.layout.tensors.items():
-        shape = " x ".join(map(str, info.shape)) or "scalar"
-        same = f" (= {found.layout.aliases[name]})" if name in found.layout.aliases else ""
-        table.add_row(escape(name + same), shape, info.dtype)
-    return table
+    rows = [
+        (
+            " x ".join(map(str, info.shape)) or "scalar",
+            info.dtype,
+            name + (f" (= {found.layout.aliases[name]})" if name in found.layout.aliases else ""),
+        )
+        for name, info in found.layout.tensors.items()
+    ]
+    if not rows:
+        return
+    shape, kind = (max(len(row[i]) for row in (*rows, ("shape", "type", ""))) for i in (0, 1))
+    writer.blank()
+    writer.put(Text(f"{'shape':<{shape}}  {'type':<{kind}}  tensor", "dim"))
+    for size, dtype, name in rows:
+        writer.put(Text(f"{size:<{shape}}  {dtype:<{kind}}  {writer.exact(name)}"))

@@ -15,10 +15,17 @@ ARROWS = {"higher": "higher is better", "lower": "lower is better", "neither": "
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="Only this metric or this family.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Only this metric or this family.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the declarations as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """List every metric: formula, direction, source and status."""
+    """List every metric: formula, direction, source and status.
+
+    Example: repdiag metrics crowding
+    """
+    from repdiag.cli.console import ResultConsole, print_json
     from repdiag.diagnosis import choose_metrics
 
     specs = [m.spec for m in choose_metrics([name] if name else None)]
@@ -28,31 +35,32 @@ def command(
 
         from repdiag.report.json_form import plain
 
-        typer.echo(json.dumps([plain(dataclasses.asdict(s)) for s in specs], indent=2))
+        print_json(json.dumps([plain(dataclasses.asdict(s)) for s in specs], indent=2))
         return
-    from repdiag.cli.console import ResultConsole
-
-    _print(specs, ResultConsole())
+    if not quiet:
+        _print(specs, ResultConsole())
 
 
 def _print(specs: list[MetricSpec], console: Console) -> None:
-    from rich.markup import escape
-    from rich.padding import Padding
+    from rich.text import Text
 
-    family = None
+    from repdiag.report.text import sentence
+    from repdiag.report.writer import Writer
+
+    writer, family = Writer(console), None
     for spec in specs:
         if spec.family != family:
+            if family is not None:
+                writer.blank()
             family = spec.family
-            console.print(f"\n[bold reverse] {family} [/]")
+            writer.line(Text(f" {family} ", "bold reverse"))
         unit = f", {spec.unit}" if spec.unit else ""
-        console.print(f"\n[bold]{spec.name}[/]  [dim]{escape(spec.title)}[/]")
-        lines = [
-            f"{escape(spec.meaning[:1].upper() + spec.meaning[1:])}.",
-            f"= {escape(spec.formula)}",
-            f"{ARROWS[spec.direction.value]}, range {spec.low:g} to {spec.high:g}{unit}; cost {escape(spec.cost)}",
-        ]
+        writer.blank()
+        writer.line(writer.styled((spec.name, "bold"), (f"  {spec.title}", "dim")), further=2)
+        writer.line(sentence(spec.meaning), indent=2, further=2)
+        writer.line(f"= {spec.formula}", indent=2, further=4)
+        span = f"range {spec.low:g} to {spec.high:g}{unit}; cost {spec.cost}"
+        writer.line(f"{ARROWS[spec.direction.value]}, {span}", indent=2, further=2)
         if spec.needs:
-            lines.append("needs " + "; ".join(sorted(n.value for n in spec.needs)))
-        lines.append(f"[dim]{escape(spec.source)} \\[{spec.status.value}][/]")
-        for line in lines:
-            console.print(Padding(line, (0, 0, 0, 2)))
+            writer.line("needs " + "; ".join(sorted(n.value for n in spec.needs)), indent=2, further=2)
+        writer.line(f"{spec.source} [{spec.status.value}]", "dim", indent=2, further=2)

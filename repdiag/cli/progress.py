@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -17,14 +18,27 @@ UNITS = {
     "": ("Measuring", "steps"),
 }
 """By the first word of a step: what it is called, and what is counted."""
+EVERY = 10.0
+"""Seconds between two lines of a log."""
+WIDE, NARROW = 100, 60
+"""Columns from which the bar names the step, and below which it says the percentage alone."""
+
+
+def live() -> bool:
+    """Whether stderr is a terminal that can redraw a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 class ConsoleProgress:
-    """Implements `repdiag.types.Progress`. Images have a bar each for what is done with them, all else shares one."""
+    """Implements `repdiag.types.Progress`. Images have a bar each for what is done with them, all else shares one.
+
+    On a terminal the bars go away when the work is done. Elsewhere (a pipe, a CI log, TERM=dumb) there are lines
+    without control characters: one when a kind of work begins, at most one every 10 seconds, and one when it ends.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._live = sys.stderr.isatty() and not quiet
+        self._live = not quiet and live()
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, tuple[float, int]] = {}
@@ -34,18 +48,32 @@ class ConsoleProgress:
     def __enter__(self) -> ConsoleProgress:
         if self._live:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description:<24}"),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[what]}"),
-                console=Console(stderr=True),
-                transient=True,
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                ProgressColumn,
+                TaskProgressColumn,
+                TextColumn,
+                TimeRemainingColumn,
             )
+
+            from repdiag.cli.console import color
+
+            console = Console(stderr=True, color_system=color(), highlight=False)  # type: ignore[arg-type]
+            columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+            if console.width >= NARROW:
+                columns += [
+                    BarColumn(bar_width=None),
+                    MofNCompleteColumn(),
+                    TextColumn("{task.fields[rate]}", markup=False),
+                    TimeRemainingColumn(),
+                ]
+            else:
+                columns.append(TaskProgressColumn())
+            if console.width >= WIDE:
+                columns.append(TextColumn("{task.fields[what]}", style="dim", markup=False))
+            self._bar = Progress(*columns, console=console, transient=True)
             self._bar.start()
         return self
 
@@ -59,6 +87,8 @@ class ConsoleProgress:
         """`done` of `total` units of `step` are finished."""
         if self._quiet:
             return
+        from repdiag.report.text import visible
+
         first_word, _, rest = step.partition(" ")
         group = first_word if first_word in UNITS else ""
         title, unit = UNITS[group]
@@ -69,16 +99,15 @@ class ConsoleProgress:
         first, start = self._began.setdefault(group, (now, done))
         passed = now - first
         rate = f"{(done - start) / passed:,.0f} {unit}/s" if group and passed > 0.5 and done > start else ""
-        what = rest if group else step
+        what = visible(rest if group else step, sys.stderr.encoding or "utf-8")
         if self._bar is not None:
             if group not in self._tasks:
                 self._tasks[group] = self._bar.add_task(title, total=total, rate="", what="")
             self._bar.update(self._tasks[group], completed=done, total=total, rate=rate, what=what)
             return
-        if now - self._logged.get(group, -1e9) >= 10 or (done >= total and group in self._logged):
+        if now - self._logged.get(group, -1e9) >= EVERY or (done >= total and group in self._logged):
             self._logged[group] = now
-            left = (
-                f", {(total - done) * passed / (done - start):.0f} s left" if 0 < start < done < total else ""
-            )
-            tail = f" {what}" if what and done < total else ""
-            print(f"{title}: {done}/{total}{tail} {rate}{left}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
+            share = f" ({100 * done // total}%)" if 0 < done < total else ""
+            left = f"{(total - done) * passed / (done - start):,.0f} s left" if start < done < total else ""
+            parts = [f"{title}: {done:,}/{total:,}{share}", what if done < total else "", rate, left]
+            print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)  # noqa: T201

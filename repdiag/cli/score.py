@@ -29,6 +29,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
+            metavar="MODEL",
             help="Checkpoint (torch.save, safetensors, TorchScript, torch.export, a model folder), a name such as "
             "timm:resnet18, or - when DATASET holds embeddings.",
         ),
@@ -36,6 +37,7 @@ def command(
     dataset: Annotated[
         str,
         typer.Argument(
+            metavar="DATASET",
             help="Images as a folder (by class or flat, train/ and test/ are used if present), .zip, .tar, a "
             "list (.csv, .txt, ...), webdataset shards, hf:NAME, .npz, IDX or CIFAR; or .npz, .npy, .parquet of "
             "embeddings.",
@@ -48,7 +50,10 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print report.json on stdout, not the summary.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither summary nor progress.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print every number, reason and warning, not one screen of them.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     figures: FigureOptions,
     unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Pretend that there are no labels.")] = False,
@@ -148,8 +153,10 @@ def command(
 
     Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
     """
+    from repdiag.cli.console import ResultConsole, print_json, print_lines
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.config import ScoreConfig
+    from repdiag.errors import UsageError
     from repdiag.pipeline import Request, make_plan, run
     from repdiag.store import default_root
 
@@ -180,13 +187,15 @@ def command(
         draw_map=draw_map,
         earlier=tuple(earlier or ()),
     )
+    if dry_run and as_json:
+        raise UsageError("--json prints results, and --dry-run has none")
     if dry_run:
         _print_plan(make_plan(request))
         return
     writable(out)
     plan = make_plan(request)
     if len(plan.outputs) > 1:
-        _score_layers(plan, out, as_json, quiet, figures)
+        _score_layers(plan, out, as_json, quiet, figures, full)
         return
     with ConsoleProgress(quiet) as progress:
         report = run(plan, progress)
@@ -197,20 +206,20 @@ def command(
     files = write_report(report, out)
     drawn = figures.write(report, out)
     if as_json:
-        typer.echo(dumps(to_json(report)), nl=False)
+        print_json(dumps(to_json(report)))
     elif not quiet:
-        from repdiag.cli.console import ResultConsole
         from repdiag.report.terminal import render
 
-        console = ResultConsole()
-        render(report, console, files)
+        render(report, ResultConsole(), files, full)
         if drawn:
-            console.print(drawn, markup=False, highlight=False, soft_wrap=True)
+            print_lines(drawn)
 
 
-def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool, figures: FigureOptions) -> None:
+def _score_layers(
+    plan: Plan, out: Path, as_json: bool, quiet: bool, figures: FigureOptions, full: bool
+) -> None:
     """A report per layer, each written when it is there and then forgotten but for its numbers."""
-    from repdiag.cli.console import ResultConsole
+    from repdiag.cli.console import ResultConsole, print_json, print_lines
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.pipeline import reports
     from repdiag.report import to_json, write_report
@@ -228,15 +237,11 @@ def _score_layers(plan: Plan, out: Path, as_json: bool, quiet: bool, figures: Fi
                 documents[output.name] = to_json(report)
     table = write_layers(rows, out)
     if as_json:
-        typer.echo(dumps(documents), nl=False)
+        print_json(dumps(documents))
     elif not quiet:
-        console = ResultConsole()
-        render_layers(rows, console)
-        console.print()
-        for name in (str(table), *(str(out / names[row.layer] / "report.html") for row in rows)):
-            console.print(name, markup=False, soft_wrap=True)
-        for said in filter(None, drawn):
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+        render_layers(rows, ResultConsole(), full)
+        reports_of = (str(out / names[row.layer] / "report.html") for row in rows)
+        print_lines("", str(table), *reports_of, *filter(None, drawn))
 
 
 def writable(out: Path) -> None:
@@ -255,32 +260,33 @@ def writable(out: Path) -> None:
 
 
 def _print_plan(plan: Plan) -> None:
-    from rich.table import Table
+    from rich.text import Text
 
     from repdiag.cli.console import ResultConsole
+    from repdiag.report.writer import Writer
 
-    console = ResultConsole()
+    writer, encoder = Writer(ResultConsole()), plan.encoder
     request: Request = plan.request
-    if plan.encoder is not None:
-        console.print(
-            f"Encoder  {plan.encoder.name}: {plan.encoder.architecture}, {plan.encoder.dim} features"
-        )
-        if plan.encoder.l2 or len(plan.outputs) > 1 or plan.outputs[0].name != "output":
-            said = "; ".join(f"{o.name} ({o.dim}, {o.pooling})" for o in plan.outputs)
-            unit = ", rows of unit length" if plan.encoder.l2 else ""
-            console.print(f"Layers   {said}{unit}", markup=False)
-        console.print(f"Inputs   {plan.encoder.preprocessing}")
     labels = "labeled" if plan.labeled else "unlabeled"
     count = len(plan.source.manifest) if plan.source else len(plan.embeddings) if plan.embeddings else 0
-    console.print(f"Data     {request.dataset}: {count} samples, {labels}")
-    console.print(f"Device   {plan.device}")
-    table = Table(box=None, pad_edge=False)
-    for column in ("step", "what it takes", "cached", "estimate"):
-        table.add_column(column, justify="right" if column in ("cached", "estimate") else "left")
+    said = {}
+    if encoder is not None:
+        said["Encoder"] = f"{encoder.name}: {encoder.architecture}, {encoder.dim} features"
+        if encoder.l2 or len(plan.outputs) > 1 or plan.outputs[0].name != "output":
+            unit = ", rows of unit length" if encoder.l2 else ""
+            said["Layers"] = "; ".join(f"{o.name} ({o.dim}, {o.pooling})" for o in plan.outputs) + unit
+        said["Inputs"] = str(encoder.preprocessing)
+    said["Data"] = f"{request.dataset}: {count} samples, {labels}"
+    said["Device"] = str(plan.device)
+    for name, what in said.items():
+        writer.beside(name, "bold", Text(writer.safe(what)), 9)
+    writer.blank()
+    writer.line("Steps", "bold")
     for step in plan.steps():
-        cached = f"{step.done}/{step.total}" if step.total else ""
-        table.add_row(
-            step.name, step.detail, cached, "" if step.seconds is None else f"~{step.seconds:.0f} s"
-        )
-    console.print(table)
-    console.print("Nothing was computed or written.")
+        cached = f"{step.done}/{step.total} cached" if step.total else ""
+        estimate = "" if step.seconds is None else f"about {step.seconds:.0f} s"
+        beside = ", ".join(filter(None, (cached, estimate)))
+        shown = Text(writer.safe(step.detail)).append(f" ({beside})" if beside else "", "dim")
+        writer.beside(step.name, "", shown, 12, indent=2)
+    writer.blank()
+    writer.line("Nothing was computed or written.")

@@ -21,7 +21,7 @@ from repdiag.report.comparison_words import (
 )
 from repdiag.report.numbers import WORDS, quantity
 from repdiag.report.terminal import MAX_NAMED
-from repdiag.report.writer import GAP, Writer
+from repdiag.report.writer import GAP, HELD, Writer
 from repdiag.types import Direction
 
 MAX_ROWS = 10
@@ -146,7 +146,7 @@ def _in_lines(
 ) -> None:
     for (title, cells, d), text in zip(rows, texts, strict=True):
         writer.line(title, further=2)
-        said = ", ".join(f"{head} {writer.safe(cell)}" for head, cell in zip(heads, cells, strict=True))
+        said = ", ".join(f"{head}{HELD}{writer.safe(cell)}" for head, cell in zip(heads, cells, strict=True))
         writer.line(Text(said), indent=2, further=4)
         if text:
             effect = _difference(d, fixed)[1]

@@ -34,7 +34,7 @@ _NUMBER = r"[+\-~<>=]?\d[\d.,]*(?<![.,])(?:e[+-]\d+)?%?"
 _TOGETHER = re.compile(
     rf"(?<![\w.])(?:\[{_NUMBER}, {_NUMBER}\]|{_NUMBER}(?: (?:±|\+-) {_NUMBER})?(?: (?:%|[^\W\d_]{{1,12}}\b))?)"
 )
-_HELD = "\ufdd0"  # stands for a space at which no line breaks; no character, so that no text means it
+HELD = "\ufdd0"  # stands for a space at which no line breaks; no character, so that no text means it
 _WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 
 
@@ -64,12 +64,12 @@ class Writer:
         """`text` in lines of at most `width` cells; numbers stay with their units and intervals are whole."""
         held = text.copy()
         held.plain = _TOGETHER.sub(
-            lambda m: m[0].replace(" ", _HELD) if len(m[0]) <= width else m[0], held.plain
+            lambda m: m[0].replace(" ", HELD) if len(m[0]) <= width else m[0], held.plain
         )
         found = list(held.wrap(self.console, max(1, width)))
         for line in found:
             line.rstrip()
-            line.plain = line.plain.replace(_HELD, " ")
+            line.plain = line.plain.replace(HELD, " ")
         return found
 
     def hung(self, text: Text, indent: int, further: int, width: int) -> Text:
@@ -94,7 +94,8 @@ class Writer:
         """A paragraph that begins in column `at`, with a name to its left, or above it where there is no room."""
         left = Text(" " * indent).append(self.safe(name), style)
         if self.width - at < LEAST:
-            self.line(left.plain.strip(), style, indent=min(indent, 1))
+            if name.strip():
+                self.line(left.plain.strip(), style, indent=min(indent, 1))
             self.line(text, indent=min(indent, 1) + 1)
             return
         first, *others = self.lines(text, self.width - at) or [Text()]
