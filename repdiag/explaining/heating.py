@@ -47,6 +47,7 @@ class Heater:
     workers: int | None = None
     place: Spatial = field(init=False)
     limit: int = field(init=False)
+    _settled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.place = spatial(self.encoder)
@@ -71,6 +72,7 @@ class Heater:
 
         Zeros where a row of weights is 0: such images do not pass through the network.
         """
+        self._as_loaded()
         out = np.zeros((len(pixels), *self.place.grid), np.float32)
         some = np.flatnonzero(weights.any(1))
         for start in range(0, some.size, self.limit):
@@ -79,6 +81,12 @@ class Heater:
             asked = torch.from_numpy(np.ascontiguousarray(weights[part]))
             out[part] = heat(self.encoder, self.place, inputs, asked, self.method).numpy()
         return out
+
+    def _as_loaded(self) -> None:
+        """Weights in the usual memory format: embedding may have changed it, and a cached run must give equal bits."""
+        if not self._settled and self.encoder.channels_last:
+            self.encoder.module.to(memory_format=torch.contiguous_format)
+        self._settled = True
 
     def batches(self, indices: Sequence[int], size: int | None = None) -> Iterator[Read]:
         """The images `indices` of the source, decoded ahead in threads, a batch at a time."""
