@@ -107,14 +107,19 @@ def test_the_verdict_comes_first(browser: Browser, pages: dict[str, Path]) -> No
     assert browser.all("#judged-table tbody tr") == []
 
 
+def middle(span: list[float]) -> float:
+    return sum(span) / 2
+
+
 def test_marks_lie_where_the_numbers_say(browser: Browser, pages: dict[str, Path]) -> None:
     """As the gate decided: a passing bar lies on the tinted side of its limit, a failing one off it."""
     result = judged()
     assert {one.outcome for one in result.results} == {PASS, FAIL, OPEN}, "the sample has one of each"
     browser.open(pages["judged"])
     shown = {row["name"]: row for row in rows(browser)}
-    middle = lambda span: sum(span) / 2  # noqa: E731
     for expected in result.results:
+        assert expected.value is not None
+        assert expected.interval is not None
         row = shown[expected.rule.name]
         assert row["value"] == expected.value
         low, high = row["bounds"]
