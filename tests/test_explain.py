@@ -21,7 +21,7 @@ from repdiag.encoders import Encoder, Preprocessing
 from repdiag.encoders.types import Loading, Output
 from repdiag.errors import DataError, UsageError
 from repdiag.explaining import api, targets
-from repdiag.explaining.explain import explain
+from repdiag.explaining.explanation import explain
 from repdiag.explaining.heating import Heater
 from repdiag.explaining.outputs.json_form import to_json
 from repdiag.explaining.request import Wanted, rows_of

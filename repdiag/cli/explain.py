@@ -136,7 +136,7 @@ def command(
     from repdiag.cli.score import writable
     from repdiag.config import ScoreConfig
     from repdiag.errors import UsageError
-    from repdiag.explaining.explain import explain
+    from repdiag.explaining.explanation import explain
     from repdiag.explaining.outputs.write import write_explanation
     from repdiag.explaining.request import Wanted
     from repdiag.pipeline import Request, make_plan

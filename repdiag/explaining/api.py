@@ -9,7 +9,7 @@ from typing import Any, Literal
 from repdiag.config import ScoreConfig
 from repdiag.encoders import Preprocessing
 from repdiag.errors import UsageError
-from repdiag.explaining.explain import explain as explain_encoder
+from repdiag.explaining.explanation import explain as explain_encoder
 from repdiag.explaining.outputs.write import write_explanation
 from repdiag.explaining.request import Wanted
 from repdiag.explaining.types import Explanation, Method
