@@ -153,10 +153,13 @@ def command(
 
     Example: repdiag score fixtures/encoders/simclr.safetensors fixtures/digits
     """
+    from repdiag.errors import UsageError
+
+    if dry_run and as_json:
+        raise UsageError("--json prints results, and --dry-run has none")
     from repdiag.cli.console import ResultConsole, print_json, print_lines
     from repdiag.cli.progress import ConsoleProgress
     from repdiag.config import ScoreConfig
-    from repdiag.errors import UsageError
     from repdiag.pipeline import Request, make_plan, run
     from repdiag.store import default_root
 
@@ -187,8 +190,6 @@ def command(
         draw_map=draw_map,
         earlier=tuple(earlier or ()),
     )
-    if dry_run and as_json:
-        raise UsageError("--json prints results, and --dry-run has none")
     if dry_run:
         _print_plan(make_plan(request))
         return

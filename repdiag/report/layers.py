@@ -79,7 +79,7 @@ def write_layers(rows: Sequence[LayerRow], out: Path) -> Path:
 def render_layers(rows: Sequence[LayerRow], console: Console, full: bool = False) -> None:
     """Print a line per layer with its headline numbers (`full`: all), or the first of those asked for; then warnings.
 
-    A number to a line, under its layer, where the columns do not fit.
+    Where the columns do not fit: a line per number and a column per layer; else all numbers in lines under their layer.
     """
     writer = Writer(console)
     specs = rows[0].specs if full else [spec for spec in rows[0].specs if spec.headline]
@@ -87,15 +87,11 @@ def render_layers(rows: Sequence[LayerRow], console: Console, full: bool = False
     heads = [f"{spec.title}{_unit(spec)} {writer.arrows[spec.direction]}" for spec in specs]
     cells = [[writer.safe(_cell(row.values[spec.name], spec)) for spec in specs] for row in rows]
     names = [writer.safe(row.layer) for row in rows]
-    longest = max(map(cell_len, ("layer", *names)))
-    widths = [longest, len("features"), *(_width(h, [row[i] for row in cells]) for i, h in enumerate(heads))]
-    if sum(widths) + GAP * (len(widths) - 1) <= writer.width:
-        right = frozenset(range(1, len(widths)))
-        shown = [Text(writer.safe(head), "dim") for head in ("layer", "features", *heads)]
-        writer.row(shown, widths, right)
-        for name, row, values in zip(names, rows, cells, strict=True):
-            writer.row([Text(name, "bold"), *map(Text, (str(row.features), *values))], widths, right)
-    else:
+    by_layer = [("layer", "features", *heads)]
+    by_layer += [(n, str(r.features), *c) for n, r, c in zip(names, rows, cells, strict=True)]
+    shown = [[writer.safe(cell) for cell in line] for line in by_layer]
+    turned = [list(column) for column in zip(*shown, strict=True)]
+    if not (_table(shown, writer) or _table(turned, writer)):
         for name, row, values in zip(names, rows, cells, strict=True):
             writer.line(Text(name, "bold").append(f" {row.features} features", "dim not bold"), further=2)
             for head, value in zip(heads, values, strict=True):
@@ -119,6 +115,20 @@ def _cell(value: float | None, spec: MetricSpec) -> str:
     if value is None:
         return MISSING
     return quantity(value, spec.unit) if spec.unit in ("share", "%") else number(value, spec.unit)
+
+
+def _table(lines: list[list[str]], writer: Writer) -> bool:
+    """Print `lines`, the first of them heads, in columns; nothing, and False, where these do not fit."""
+    head, *others = lines
+    first = max(cell_len(line[0]) for line in lines)
+    widths = [first, *(_width(head[i], [line[i] for line in others]) for i in range(1, len(head)))]
+    if sum(widths) + GAP * (len(widths) - 1) > writer.width:
+        return False
+    right = frozenset(range(1, len(widths)))
+    writer.row([Text(cell, "dim") for cell in head], widths, right)
+    for name, *values in others:
+        writer.row([Text(name, "bold"), *map(Text, values)], widths, right)
+    return True
 
 
 def _width(head: str, values: Sequence[str]) -> int:

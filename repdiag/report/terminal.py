@@ -86,10 +86,10 @@ def _screen(report: Report, writer: Writer, files: Mapping[str, Path] | None, br
 
 def _what(report: Report, writer: Writer, names_only: bool) -> None:
     """Which encoder on which data."""
-    name, data = (words(part.get("name")) or "" for part in (report.encoder, report.dataset))
-    if not names_only:
-        name = words(report.encoder.get("summary")) or _named(name, report.encoder, "architecture")
-        data = words(report.dataset.get("summary")) or _named(data, report.dataset, "samples", "classes")
+    name, data = (str(part.get("name") or "") for part in (report.encoder, report.dataset))
+    if not names_only or not name:
+        name = str(report.encoder.get("summary") or "") or _named(name, report.encoder, "architecture")
+        data = str(report.dataset.get("summary") or "") or _named(data, report.dataset, "samples", "classes")
     elif count := report.dataset.get("evaluated") or report.dataset.get("samples"):
         data = f"{data}, {words(count)} samples"
     on = [(" on ", "dim"), (data, "")] if data else []
@@ -111,16 +111,15 @@ def _verdicts(report: Report, writer: Writer, gathered: tuple[Level, ...]) -> No
     writer.blank()
     marks = MARKS[writer.ascii]
     for level in WORST_FIRST:
-        found = [v for v in report.verdicts if v.level is level]
-        names = [v.family.replace("_", " ").capitalize() for v in found]
-        rows = (
-            [writer.styled((", ".join(names), "bold"))]
-            if level in gathered and found
-            else [
-                writer.styled((f"{name}: ", "bold"), (first_sentence(v.reason), ""))
-                for name, v in zip(names, found, strict=True)
-            ]
-        )
+        why: dict[str, list[str]] = {}  # families with one reason share its sentence
+        for verdict in report.verdicts:
+            if verdict.level is level:
+                reason = "" if level in gathered else first_sentence(verdict.reason)
+                why.setdefault(reason, []).append(verdict.family.replace("_", " ").capitalize())
+        rows = [
+            writer.styled((", ".join(names) + (": " if reason else ""), "bold"), (reason, ""))
+            for reason, names in why.items()
+        ]
         for said in rows:
             writer.beside(f"{marks[level]} {level.value}", LEVELS[level], said, 16)
 
