@@ -173,7 +173,7 @@ def embeddings(tmp_path: Path) -> Path:
 
 
 def test_precomputed_embeddings_need_no_model(embeddings: Path, cli: Run, tmp_path: Path) -> None:
-    done = cli("score", "-", embeddings, "--out", tmp_path / "out", "--no-map")
+    done = cli("score", "-", embeddings, "--out", tmp_path / "out", "--no-map", "--full")
     found = values(tmp_path / "out")
     assert "linear_probe_accuracy" in found
     assert "alignment" not in found
@@ -278,7 +278,7 @@ def test_extreme_settings_are_carried_out_or_skipped(embeddings: Path, cli: Run,
         "--eps",
         0.01,
     )
-    done = cli("score", "-", embeddings, "--out", tmp_path / "out", "--no-map", *extreme)
+    done = cli("score", "-", embeddings, "--out", tmp_path / "out", "--no-map", "--full", *extreme)
     assert "too few for 900 clusters" in done.stdout.replace("\n", " ")
     assert "linear_probe_accuracy" in values(tmp_path / "out")
 

@@ -32,12 +32,12 @@ from repdiag.cli import app, main, paragraphs, progress
 from repdiag.cli.console import print_json
 from repdiag.exhibits import Advice, Exhibits
 from repdiag.gate.outputs.terminal import terminal as gate_terminal
+from repdiag.lines import Writer
 from repdiag.report import write_report
 from repdiag.report.comparison_terminal import terminal as comparison_terminal
 from repdiag.report.layers import layer_row, render_layers
 from repdiag.report.terminal import MAX_LINES, first_sentence, render
 from repdiag.report.terminal_full import command_for
-from repdiag.report.writer import Writer
 from repdiag.types import Report
 
 WIDTHS = (20, 40, 60, 80, 120, 200)

@@ -118,7 +118,7 @@ def _fail(message: str, code: int, debug: bool) -> NoReturn:
     from rich.markup import escape
 
     from repdiag.cli.console import color
-    from repdiag.report.text import visible
+    from repdiag.foreign import visible
 
     if debug:
         traceback.print_exc()

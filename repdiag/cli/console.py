@@ -32,7 +32,7 @@ def print_lines(*lines: str) -> None:
 
     import typer
 
-    from repdiag.report.text import visible
+    from repdiag.foreign import visible
 
     for line in lines:
         typer.echo(visible(line, sys.stdout.encoding or "utf-8"))

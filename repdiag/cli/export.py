@@ -85,7 +85,7 @@ def _print(done: Exported) -> None:
     from rich.text import Text
 
     from repdiag.cli.console import ResultConsole
-    from repdiag.report.writer import Writer
+    from repdiag.lines import Writer
 
     encoder, batches = done.encoder, ", ".join(map(str, done.batch_sizes))
     equal = (

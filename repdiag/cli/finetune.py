@@ -227,7 +227,7 @@ def _print_plan(plan: Plan, request: Request) -> None:
     from rich.text import Text
 
     from repdiag.cli.console import ResultConsole
-    from repdiag.report.writer import Writer
+    from repdiag.lines import Writer
 
     writer, config = Writer(ResultConsole()), request.config
     said = {

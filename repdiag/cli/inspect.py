@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from repdiag.inspection import Found, Inspection
-    from repdiag.report.writer import Writer
+    from repdiag.lines import Writer
 
 SHOWN = 12  # facts, globals and dropped parts on the terminal; --json has all
 
@@ -46,7 +46,7 @@ def command(
         return
     if quiet:
         return
-    from repdiag.report.writer import Writer
+    from repdiag.lines import Writer
 
     writer = Writer(ResultConsole())
     _facts(found, writer)

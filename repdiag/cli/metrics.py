@@ -44,8 +44,8 @@ def command(
 def _print(specs: list[MetricSpec], console: Console) -> None:
     from rich.text import Text
 
+    from repdiag.lines import Writer
     from repdiag.report.text import sentence
-    from repdiag.report.writer import Writer
 
     writer, family = Writer(console), None
     for spec in specs:

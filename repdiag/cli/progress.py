@@ -87,7 +87,7 @@ class ConsoleProgress:
         """`done` of `total` units of `step` are finished."""
         if self._quiet:
             return
-        from repdiag.report.text import visible
+        from repdiag.foreign import visible
 
         first_word, _, rest = step.partition(" ")
         group = first_word if first_word in UNITS else ""

@@ -264,7 +264,7 @@ def _print_plan(plan: Plan) -> None:
     from rich.text import Text
 
     from repdiag.cli.console import ResultConsole
-    from repdiag.report.writer import Writer
+    from repdiag.lines import Writer
 
     writer, encoder = Writer(ResultConsole()), plan.encoder
     request: Request = plan.request

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from repdiag.comparison.types import Comparison, Difference, Effect
+from repdiag.lines import GAP, HELD, Writer
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_tables import DESCRIPTIONS
 from repdiag.report.comparison_words import (
@@ -21,7 +22,6 @@ from repdiag.report.comparison_words import (
 )
 from repdiag.report.numbers import WORDS, quantity
 from repdiag.report.terminal import MAX_NAMED
-from repdiag.report.writer import GAP, HELD, Writer
 from repdiag.types import Direction
 
 MAX_ROWS = 10

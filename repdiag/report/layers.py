@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from repdiag.files import atomic
+from repdiag.lines import GAP, Writer
 from repdiag.report.numbers import MISSING, number, quantity
 from repdiag.report.tables import write_csv
-from repdiag.report.writer import GAP, Writer
 from repdiag.types import MetricResult, MetricSpec, Report, Table
 
 FILE = "layers.csv"

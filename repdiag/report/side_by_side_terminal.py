@@ -10,6 +10,7 @@ from rich.text import Text
 from repdiag.comparison.side_by_side import SideBySide
 from repdiag.comparison.types import Comparison
 from repdiag.comparison.words import ENCODER_EFFECTS
+from repdiag.lines import Writer
 from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
 from repdiag.report.comparison_terminal import STYLES, Row, table
 from repdiag.report.comparison_words import effect_counts
@@ -26,7 +27,6 @@ from repdiag.report.side_by_side_words import (
     turned_words,
 )
 from repdiag.report.terminal import MAX_NAMED
-from repdiag.report.writer import Writer
 from repdiag.types import Direction
 
 MAX_ROWS, MAX_SHOWN, MAX_CLASSES = 10, 3, 3

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from repdiag.lines import GAP, MAX_WARNINGS, Writer
 from repdiag.report.terminal_full import (
     LEVELS,
     MARKS,
@@ -27,7 +28,6 @@ from repdiag.report.terminal_full import (
 )
 from repdiag.report.text import sentence
 from repdiag.report.views import words
-from repdiag.report.writer import GAP, MAX_WARNINGS, Writer
 from repdiag.types import Level, Report, Skipped
 
 __all__ = ["MAX_LINES", "MAX_NAMED", "MAX_WARNINGS", "Writer", "render"]
@@ -93,6 +93,8 @@ def _what(report: Report, writer: Writer, names_only: bool) -> None:
     elif count := report.dataset.get("evaluated") or report.dataset.get("samples"):
         data = f"{data}, {words(count)} samples"
     on = [(" on ", "dim"), (data, "")] if data else []
+    if name == "-":  # embeddings without a model
+        name, on = "embeddings", on and [(" in ", "dim"), *on[1:]]
     head, colon, rest = name.partition(": ")
     writer.line(writer.styled((head, "bold"), (colon + rest, ""), *on))
 
@@ -171,12 +173,13 @@ def _numbers(found: Sequence[Shown], writer: Writer) -> None:
 def _cautions(report: Report, writer: Writer, most: int) -> None:
     """What limits all that stands above: an unchecked risk, and warnings, in a sentence each."""
     said = [first_sentence(one) for one in report.warnings]
-    if report.risk and not report.risk.get("validated"):
-        score = report.risk.get("title") or report.risk.get("score")
-        said.insert(0, f"The risk of an image ({score}) is not validated here.")
-    if not said:
+    unsure = bool(report.risk) and not report.risk.get("validated")
+    if not (said or unsure):
         return
     writer.blank()
+    if unsure:
+        score = report.risk.get("title") or report.risk.get("score")
+        writer.line(f"The risk of an image ({score}) is not validated here.", "yellow", further=2)
     for one in said[:most]:
         writer.line(writer.styled(("Warning: ", "bold yellow"), (one, "")), further=2)
     if left := len(said[most:]):

@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.text import Text
 
+from repdiag.lines import GAP, Writer
 from repdiag.report.numbers import WORDS, interval_text, null_text, number, quantity
 from repdiag.report.text import sentence, shortened
 from repdiag.report.views import words
-from repdiag.report.writer import GAP, Writer
 from repdiag.types import Direction, Interval, Level, Measurement, MetricResult, Report
 
 MAX_NAMED = 4  # metrics that were skipped for one reason; the report names them all

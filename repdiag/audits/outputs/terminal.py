@@ -10,8 +10,8 @@ from rich.text import Text
 
 from repdiag.audits.outputs import words
 from repdiag.audits.types import Audit, Group, Reviewed
+from repdiag.lines import GAP, Writer
 from repdiag.report.numbers import number
-from repdiag.report.writer import GAP, Writer
 
 MAX_GROUPS = 6
 MAX_SAMPLES = 5

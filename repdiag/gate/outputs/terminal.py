@@ -8,7 +8,7 @@ from rich.text import Text
 
 from repdiag.gate.outputs.words import Line, headline, line, named, warnings
 from repdiag.gate.types import GateResult, Outcome
-from repdiag.report.writer import GAP, Writer
+from repdiag.lines import GAP, Writer
 
 STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red", Outcome.UNDETERMINED: "bold yellow"}
 LEAST_NAME = 20  # narrowest column of names

@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from repdiag.report.numbers import ARROWS
-from repdiag.report.text import visible
-from repdiag.types import Direction
+from repdiag.foreign import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repdiag.types import Direction
 
 MAX_WIDTH = 120  # longer lines are hard to read
 MAX_WARNINGS = 20
 GAP = 2  # spaces between columns
 LEAST = 24  # columns beside a name below which the text goes under the name
-ASCII_ARROWS = {Direction.HIGHER: "^", Direction.LOWER: "v", Direction.NEITHER: "."}
+ARROWS = {"higher": "↑", "lower": "↓", "neither": "·"}
+ASCII_ARROWS = {"higher": "^", "lower": "v", "neither": "."}
 _ASCII = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "±": "+-", "…": "...", "×": "x", "²": "2", "α": "alpha", "λ": "lambda", "·": "."}
     | {"→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≈": "~", "µ": "u", "“": '"', "”": '"', "‘": "'", "’": "'"}
@@ -45,7 +49,14 @@ class Writer:
         self.console = console
         self.ascii = console.options.ascii_only
         self.width = max(1, min(console.width, MAX_WIDTH))
-        self.arrows = ASCII_ARROWS if self.ascii else ARROWS
+
+    @property
+    def arrows(self) -> Mapping[Direction, str]:
+        """The sign of each direction. Looked up here, for the module that has them brings numpy."""
+        from repdiag.types import Direction
+
+        signs = ASCII_ARROWS if self.ascii else ARROWS
+        return {way: signs[way.value] for way in Direction}
 
     def safe(self, value: Any) -> str:
         """Foreign text that can be printed."""
