@@ -18,19 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalog import ENCODERS, ROOT, SHARED, Encoder, flags
+from benchmarks.catalog import ENCODERS, ROOT, SHARED, Encoder, Training, flags
 from benchmarks.evidence.reading import fixed, fixed_span, flowed, listed, percent, table
 from benchmarks.evidence.study import OUT
 
-KEYS = (
-    "random",
-    "protoclr-1images",
-    "protoclr-all",
-    "umtra",
-    "supervised-600images",
-    "supervised-all",
-    "resnet20",
-)
+KEYS = ("random", "protoclr-1images", "protoclr-all", "supervised-all", "resnet20")
 IMAGES = "tiny-imagenet/tiny-imagenet-val.zip"
 BOXES = "tiny-imagenet/val_annotations.txt"
 RUNS = OUT / "heatmaps"
@@ -117,8 +109,12 @@ def _of(found: Sequence[Found], key: str) -> str:
 
 def _summary(found: Sequence[Found]) -> str:
     below = [f.encoder.title for f in found if _uniform_wins(f)]
+    untrained = [
+        f for f in found if f.encoder.training is Training.NONE and f.claim(CHANCE)["found"] == "holds"
+    ]
+    alone = " Untrained weights are among them: it takes no training." if untrained else ""
     return (
-        f"- **More on the own object than on other images' objects:** {_of(found, CHANCE)}.\n"
+        f"- **More on the own object than on other images' objects:** {_of(found, CHANCE)}.{alone}\n"
         f"- **More on the object where the probe is right (the paper's second claim):** {_of(found, RIGHT)}.\n"
         f"- **The same at equal objects** (each image's value less what other images' heat maps get on its box):"
         f" {_of(found, EQUAL)}.\n"
@@ -144,7 +140,7 @@ def _setting(found: Sequence[Found]) -> str:
         "adapted to either sign where fewer than half of the samples have one). mIoU is the paper's, weighted by heat, "
         f"at a threshold of {found[0].overlap['threshold']:g} of a map's maximum (ours); *inside* is the share of the "
         "heat in the box. *Other boxes* is each map against another image's box, *even* a map that is the same "
-        "everywhere. Intervals are 95 %, over images.\n\n"
+        "everywhere. Intervals are 95 %, over images. An image whose box the center crop cuts off has no mask.\n\n"
         + table(
             ("encoder", "probe", "features from", "in S", "heat maps", "places", "method"),
             [
@@ -241,7 +237,8 @@ def _groups(found: Sequence[Found]) -> str:
         "## Correct and misclassified\n\n"
         f"On a larger object any map scores higher. The images that the probe gets right have the larger boxes for "
         f"{larger} of {len(found)} encoders. At equal objects, what other images' maps get on the same box is taken "
-        "off first (ours).\n\n" + table(heads, rows)
+        "off first (ours). Where objects are large there is less left to gain, so that this may err the other way.\n\n"
+        + table(heads, rows)
     )
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from repdiag.explaining.outputs import words
 from repdiag.explaining.types import Explained, Explanation, Overlaps, Region
+from repdiag.lines import Writer
 from repdiag.report.numbers import number
-from repdiag.report.terminal import Writer
 from repdiag.types import Skipped
 
 MOST_SAMPLES = 5
