@@ -128,14 +128,14 @@ class Judge:
         return float(both[known].mean()), self._interval(n, resample.weighted_means(both, self.draws)), n
 
     def between(self, values: Doubles) -> tuple[float | None, Interval | None, int]:
-        """Mean over the correct minus mean over the misclassified, its interval, and the size of the smaller group."""
+        """Mean over the correct minus mean over the misclassified, its interval, and how many they are."""
         parts = [np.where(self.per.group(g), values, np.nan) for g in ("correct", "misclassified")]
         sizes = [int(np.isfinite(part).sum()) for part in parts]
         if not min(sizes):
             return None, None, 0
         right, wrong = (resample.weighted_means(part, self.draws) for part in parts)
         value = float(np.nanmean(parts[0]) - np.nanmean(parts[1]))
-        return value, self._interval(min(sizes), right - wrong), min(sizes)
+        return value, self._interval(min(sizes), right - wrong), sum(sizes)
 
     def claims(self) -> tuple[Claim, ...]:
         """The paper's two claims and our controls, each held to its interval."""
@@ -199,7 +199,7 @@ class Judge:
             return Claim(key, said, source, "not tested", what, f"Not tested: {missing}.")
         value, interval, n = found
         if interval is None:
-            why = f"{what}: {value:+.3f} over {n:,} images, too few to decide (fewer than {FEWEST})"
+            why = f"{what}: {value:+.3f} over {n:,} images, too few to decide"
             return Claim(key, said, source, "not decided", what, f"{why}.", value, None, n)
         word: Literal["holds", "does not hold", "not decided"] = (
             "holds" if interval.low > 0 else "does not hold" if interval.high < 0 else "not decided"

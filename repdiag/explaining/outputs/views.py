@@ -198,7 +198,7 @@ def _claim(claim: Claim) -> ClaimView:
         LEVELS[claim.word],
         "" if claim.value is None else f"{claim.value:+.3f}",
         interval,
-        f"{claim.what[0].upper()}{claim.what[1:]}, over {words.counted(claim.n, 'image')}."
+        f"{words.begun(claim.what)}, over {words.counted(claim.n, 'image')}."
         if claim.interval is not None
         else claim.sentence,
         claim.source,

@@ -87,9 +87,14 @@ def heading(measure: str, region: Region) -> str:
     return f"{'mIoU' if measure == 'iou' else 'Heat'} {REGIONS[region]}"
 
 
+def begun(what: str) -> str:
+    """`what` as the beginning of a sentence; mIoU stays as it is written."""
+    return what if what.startswith("mIoU") else what[0].upper() + what[1:]
+
+
 def region(which: Region) -> str:
     """ "On the object"."""
-    return REGIONS[which][0].upper() + REGIONS[which][1:]
+    return begun(REGIONS[which])
 
 
 def masks(found: Explanation) -> str:
