@@ -290,15 +290,6 @@ def test_no_width_scrolls_the_page_sideways(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_accessibility_checker_finds_nothing_serious(
-    browser: Browser, pages: dict[str, Path], scheme: str
-) -> None:
-    """On a small report: the checker takes half a minute for all rows of a large one."""
-    browser.open(pages["small"], prefers_color_scheme=scheme)
-    assert browser.accessibility("#crowding, #stability") == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_numbers_in_cells_can_be_read(browser: Browser, pages: dict[str, Path], scheme: str) -> None:
     """Text in a cell has a contrast of 4.5 to 1 on each color of the ramp, which the checker does not see in SVG."""
     browser.open(pages["labelled"], prefers_color_scheme=scheme)

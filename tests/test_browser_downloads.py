@@ -149,13 +149,13 @@ def test_a_broken_page_says_that_it_cannot_unpack(browser: Browser, folders: dic
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (768, "dark"), (390, "dark")])
-def test_it_fits_and_is_accessible(
+def test_it_fits(
     browser: Browser,
     folders: dict[str, Path],
     width: int,
     scheme: str,
 ) -> None:
-    """Nothing sticks out, nothing overlaps, and the accessibility checker finds nothing serious."""
+    """Nothing sticks out and nothing overlaps."""
     browser.size(width)
     try:
         browser.open(folders["large"], prefers_color_scheme=scheme)
@@ -170,7 +170,5 @@ def test_it_fits_and_is_accessible(
                 apart = one["right"] <= other["left"] or other["right"] <= one["left"]
                 above = one["bottom"] <= other["top"] + 0.5 or other["bottom"] <= one["top"] + 0.5
                 assert apart or above
-        if width != 768:
-            assert browser.accessibility("#downloads") == []
     finally:
         browser.size(0)
