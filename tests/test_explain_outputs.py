@@ -310,8 +310,8 @@ def test_the_evidence_says_what_was_found() -> None:
         [heatmaps.Found(e, d, 0.25) for e, d in zip(ENCODERS, (document, other), strict=False)]
     )
     first, second = ENCODERS[0].title, ENCODERS[1].title
-    assert f"holds for 1 of 2 encoders; the opposite for {second}." in text
-    assert f"the opposite for {first} and {second}" in text
+    assert f"holds for 1 of 2 encoders; the opposite for *{second}*." in text
+    assert f"the opposite for *{first}* and *{second}*" in text
     assert "holds for 0 of 0 encoders" in text  # random features: not tested
     assert "0.400 [0.380, 0.420]" in text
     assert "not tested" in text

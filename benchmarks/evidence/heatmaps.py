@@ -3,7 +3,7 @@
     python -m benchmarks.evidence.heatmaps [--only PART] [--print]
 
 Each encoder is a process of its own, `repdiag explain ... --masks`, that leaves a folder under out/evidence/heatmaps;
-what is there stays. About two minutes for each encoder on one idle core.
+what is there stays. A few minutes for each encoder on one core.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def page(found: Sequence[Found]) -> str:
 
 
 def _said(found: Sequence[Found], key: str, *words: str) -> list[str]:
-    return [f.encoder.title for f in found if f.claim(key)["found"] in words]
+    return [f"*{f.encoder.title}*" for f in found if f.claim(key)["found"] in words]
 
 
 def _of(found: Sequence[Found], key: str) -> str:
@@ -108,20 +108,22 @@ def _of(found: Sequence[Found], key: str) -> str:
 
 
 def _summary(found: Sequence[Found]) -> str:
-    below = [f.encoder.title for f in found if _uniform_wins(f)]
-    untrained = [
-        f for f in found if f.encoder.training is Training.NONE and f.claim(CHANCE)["found"] == "holds"
-    ]
-    alone = " Untrained weights are among them: it takes no training." if untrained else ""
+    below = [f"*{f.encoder.title}*" for f in found if _uniform_wins(f)]
     return (
-        f"- **More on the own object than on other images' objects:** {_of(found, CHANCE)}.{alone}\n"
+        f"- **More on the own object than on other images' objects:** {_of(found, CHANCE)}.{_untrained(found, CHANCE)}\n"
         f"- **More on the object where the probe is right (the paper's second claim):** {_of(found, RIGHT)}.\n"
         f"- **The same at equal objects** (each image's value less what other images' heat maps get on its box):"
         f" {_of(found, EQUAL)}.\n"
-        f"- **Discriminative features more than random ones:** {_of(found, RANDOM)}.\n"
+        f"- **Discriminative features more than random ones:** {_of(found, RANDOM)}.{_untrained(found, RANDOM)}\n"
         f"- **An even map would score higher (mIoU):** for {listed(below)}.\n"
         "- **Core above spurious (the paper's first claim): not tested.** Boxes know no spurious region.\n"
     )
+
+
+def _untrained(found: Sequence[Found], key: str) -> str:
+    """What it means where a claim holds for untrained weights as well."""
+    there = any(f.encoder.training is Training.NONE and f.claim(key)["found"] == "holds" for f in found)
+    return " Untrained weights are among them: it takes no training." if there else ""
 
 
 def _uniform_wins(f: Found) -> bool:
