@@ -29,7 +29,7 @@ class ScoreConfig:
     probe_l2: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     map_samples: int = 10000
     thumbnails: int = (
-        10000  # most images of which the map shows a small picture, and a gallery; 0: no picture at all
+        10000  # most images with a small picture on the map, or in a gallery; 0: no picture at all
     )
     by_size: bool = True  # measure what moves with N at N/4 and N/2 as well
     l2: bool | None = None  # unit rows: None by each metric's definition, True from the start, False avoided

@@ -79,9 +79,7 @@ class Plan:
     store: Store | None
     metrics: tuple[MetricSpec, ...]
     earlier: tuple[Encoder | EmbeddingSet, ...] = ()
-    pictures: ThumbnailReader | None = (
-        None  # of samples whose embeddings are given; of images `run` reads its own
-    )
+    pictures: ThumbnailReader | None = None  # where embeddings are given; of images `run` reads its own
 
     @property
     def outputs(self) -> tuple[Output, ...]:
