@@ -112,7 +112,7 @@ def _summary(found: Sequence[Found]) -> str:
     return (
         f"- **More on the own object than on other images' objects:** {_of(found, CHANCE)}.{_untrained(found, CHANCE)}\n"
         f"- **More on the object where the probe is right (the paper's second claim):** {_of(found, RIGHT)}.\n"
-        f"- **The same at equal objects** (each image's value less what other images' heat maps get on its box):"
+        f"- **The same at equal objects** (each image's value less what other images' maps get on its box):"
         f" {_of(found, EQUAL)}.\n"
         f"- **Discriminative features more than random ones:** {_of(found, RANDOM)}.{_untrained(found, RANDOM)}\n"
         f"- **An even map would score higher (mIoU):** for {listed(below)}.\n"
