@@ -156,6 +156,17 @@ def verdicts_page() -> Iterator[str]:
         yield "| " + " | ".join(escape(c) for c in cells) + " |\n"
 
 
+def advice_page() -> Iterator[str]:
+    """The rules behind the three things to do next."""
+    from repdiag.showing import advice
+
+    yield "# What to do next\n\n" + inspect.cleandoc(advice.__doc__ or "").replace("RULES is", "Below is")
+    yield f"\n\nAt most {advice.MOST} are given, and of one kind only the first.\n"
+    yield "\n| rule | kind | it is given where |\n|---|---|---|\n"
+    for rule in advice.RULES:
+        yield "| " + " | ".join(escape(c) for c in (rule.name, rule.kind, rule.when)) + " |\n"
+
+
 def objectives_page() -> Iterator[str]:
     """Bases, regularizers and training, with all their numbers."""
     from dataclasses import fields
@@ -216,6 +227,7 @@ PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "exit-codes.md": exit_codes_page,
     "configuration.md": config_page,
     "verdicts.md": verdicts_page,
+    "advice.md": advice_page,
     "objectives.md": objectives_page,
 }
 

@@ -6,7 +6,7 @@ beat its control, so further training is advised with the control as the judge; 
 ranked our encoders as they declare; Q-Score hardly told errors from chance, and a report that finds so says it.
 
 RULES is the table of them, the most urgent first: what every other number depends on, then what is missing to
-judge, then what is wrong, then what can be used. Adding a rule is a function and its line.
+judge, then what is wrong, then what can be used.
 
 Commands are for a POSIX shell. REPORT stands for the folder of the report. They name the model and the data; options
 that the run was given besides (`--arch`, `--label-column`, ...) must be given again, for a report does not hold them.
@@ -24,6 +24,7 @@ from repdiag.showing import advice_setup as setup
 from repdiag.showing.advice_facts import Facts, gathered
 from repdiag.types import Measurement, Table, Verdict
 
+# Adding a rule is a function and its line in RULES.
 MOST = 3
 """More than three things to do are none."""
 
