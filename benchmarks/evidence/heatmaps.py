@@ -110,7 +110,7 @@ def _of(found: Sequence[Found], key: str) -> str:
 def _summary(found: Sequence[Found]) -> str:
     below = [f"*{f.encoder.title}*" for f in found if _uniform_wins(f)]
     return (
-        f"- **More on the own object than on other images' objects:** {_of(found, CHANCE)}.{_untrained(found, CHANCE)}\n"
+        f"- **More on the own object than on others':** {_of(found, CHANCE)}.{_untrained(found, CHANCE)}\n"
         f"- **More on the object where the probe is right (the paper's second claim):** {_of(found, RIGHT)}.\n"
         f"- **The same at equal objects** (each image's value less what other images' maps get on its box):"
         f" {_of(found, EQUAL)}.\n"
