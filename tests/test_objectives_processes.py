@@ -23,6 +23,8 @@ from repdiag.objectives import base_names, processes
 from repdiag.objectives.contract import BASES, Heads, Outputs
 from repdiag.objectives.sync_norm import Synchronized, plain, synchronized
 
+pytestmark = pytest.mark.xdist_group("objectives processes")  # what the processes found is made once
+
 N, STEPS, LIMIT = 8, 2, 240.0
 NORMS = {
     "1d": lambda: nn.BatchNorm1d(3),

@@ -24,6 +24,8 @@ from repdiag.training.job import TrainJob
 from repdiag.training.logs import LOG
 from repdiag.training.loop import train
 
+pytestmark = pytest.mark.xdist_group("training processes")  # what the processes found is made once
+
 CASES: dict[str, tuple[Parameters, dict[str, Any]]] = {
     "qscore, simclr": (QSCORE, {"accumulate": 2, "clip": 1.0}),
     "resa, byol": (ReSAParameters(hidden=8, out=4), {"base": "byol", "ema": 0.5}),
