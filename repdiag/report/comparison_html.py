@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from repdiag.comparison.types import Comparison
@@ -23,7 +24,6 @@ SCRIPTS = ("tables.js", "downloads.js")
 def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | None = None) -> str:
     """The page's text. `tables` (file name -> rows) is what the files beside the page hold."""
     reading = Reading(comparison)
-    lines = comparison_views.lines(reading)
     files = files_of(DESCRIPTIONS, tables or {})
     return render_page(
         "comparison.html.j2",
@@ -31,19 +31,9 @@ def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | 
         styles=STYLES,
         scripts=SCRIPTS,
         data=downloads.data(files),
-        skip_to="verdict",
-        comparison=comparison,
         counts=_counts(reading),
-        reading=reading,
-        answer=comparison_views.answer(reading),
-        warnings=[grids.text(w) for w in comparison.warnings[: grids.MAX_ROWS]],
-        lines=lines,
-        families=comparison_views.families(reading, lines),
-        multiplicity=multiplicity(reading),
-        skipped=skipped_reasons(reading),
-        ablation=comparison_views.ablation(reading),
+        **shared(reading),
         curves=curves(reading),
-        q_scores=q_scores(reading),
         classes=comparison_changes.classes(reading),
         changed=comparison_changes.changed(reading),
         runs=comparison_done.runs(reading),
@@ -53,6 +43,24 @@ def render_comparison(comparison: Comparison, tables: Mapping[str, TableFile] | 
         document="comparison.json",
         tail="",
     )
+
+
+def shared(reading: Reading) -> dict[str, Any]:
+    """What the templates of every comparison's page use."""
+    comparison, lines = reading.comparison, comparison_views.lines(reading)
+    return {
+        "skip_to": "verdict",
+        "comparison": comparison,
+        "reading": reading,
+        "answer": comparison_views.answer(reading),
+        "warnings": [grids.text(w) for w in comparison.warnings[: grids.MAX_ROWS]],
+        "lines": lines,
+        "families": comparison_views.families(reading, lines),
+        "multiplicity": multiplicity(reading),
+        "skipped": skipped_reasons(reading),
+        "ablation": comparison_views.ablation(reading),
+        "q_scores": q_scores(reading),
+    }
 
 
 def _title(comparison: Comparison) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from repdiag.comparison.side_by_side import SideBySide
-from repdiag.report import comparison_changes, comparison_views, grids, side_by_side_views, trajectory_curves
-from repdiag.report.comparison_arms import Reading, multiplicity, skipped_reasons
-from repdiag.report.comparison_curves import q_scores
-from repdiag.report.comparison_html import SCRIPTS, STYLES
+from repdiag.report import comparison_changes, grids, side_by_side_views, trajectory_curves
+from repdiag.report.comparison_arms import Reading
+from repdiag.report.comparison_html import SCRIPTS, STYLES, shared
 from repdiag.report.page import render_page
 from repdiag.report.page_files import files_of
 from repdiag.report.sections import downloads
@@ -22,9 +21,7 @@ DOCUMENT = "compare.json"
 
 def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None = None) -> str:
     """The page's text. `tables` (file name -> rows) is what the files beside the page hold."""
-    whole = made.comparison
-    reading = Reading(whole)
-    lines = comparison_views.lines(reading)
+    reading = Reading(made.comparison)
     known = {
         name: words for name, words in DESCRIPTIONS.items() if name in (tables or {}) or name == DOCUMENT
     }
@@ -35,17 +32,8 @@ def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None
         styles=STYLES,
         scripts=SCRIPTS,
         data=downloads.data(files),
-        skip_to="verdict",
-        comparison=whole,
         counts=_counts(made),
-        reading=reading,
-        answer=comparison_views.answer(reading),
-        warnings=[grids.text(w) for w in whole.warnings[: grids.MAX_ROWS]],
-        lines=lines,
-        families=comparison_views.families(reading, lines),
-        multiplicity=multiplicity(reading),
-        skipped=skipped_reasons(reading),
-        ablation=comparison_views.ablation(reading),
+        **shared(reading),
         run=_run(made),
         crowding=side_by_side_views.crowding(made),
         crowding_counts=[grids.text(line) for line in crowding_counts(made)],
@@ -53,7 +41,6 @@ def render_side_by_side(made: SideBySide, tables: Mapping[str, TableFile] | None
         likeness=side_by_side_views.likeness(made),
         made=made,
         curves=[],
-        q_scores=q_scores(reading),
         details=[_detail(made, one) for one in side_by_side_views.details(made)],
         encoders=side_by_side_views.encoders(made),
         provenance=side_by_side_views.provenance(made),
