@@ -91,6 +91,17 @@ def test_of_many_classes_those_that_crowd_most_are_shown_and_the_rest_is_mass() 
     assert matrix.class_matrix(workspace(blobs(labels=False))) is None
 
 
+def test_crowding_orders_the_classes_and_distance_only_what_does_not_crowd() -> None:
+    """0 crowds 3 and 1 crowds 2, while the centers of 0, 1 and of 2, 3 are close: crowding wins."""
+    nearer = np.eye(4)
+    nearer[0, 3] = nearer[3, 0] = nearer[1, 2] = nearer[2, 1] = 0.3
+    distance = np.array([[0, 0.1, 1, 1], [0.1, 0, 1, 1], [1, 1, 0, 0.1], [1, 1, 0.1, 0]])
+    place = np.argsort(matrix.clustered(nearer, distance))
+    assert abs(place[0] - place[3]) == abs(place[1] - place[2]) == 1
+    place = np.argsort(matrix.clustered(np.eye(4), distance))
+    assert abs(place[0] - place[1]) == abs(place[2] - place[3]) == 1
+
+
 def test_where_few_pairs_crowd_the_classes_most_astray_fill_up() -> None:
     """2 and 3 crowd each other, 1 and 4 nobody, 0 has no samples."""
     counts = np.diag([0, 5, 3, 3, 5])

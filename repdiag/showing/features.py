@@ -49,9 +49,9 @@ def ranked(ws: Workspace) -> Ranked:
     def compute() -> Ranked:
         among = candidates(ws)
         if ws.labeled:
-            worth, name = _eta_squared(ws.x, ws.labels, ws.k, _spread(ws.x)), BETWEEN
+            worth, name = _eta_squared(ws.x, ws.labels, ws.k, _spread_of(ws)), BETWEEN
         else:
-            spread = _spread(ws.whole.x)
+            spread = _spread_of(ws.whole)
             worth, name = spread / max(float(spread.sum()), 1e-300), OF_TOTAL
             worth = np.where(spread > 0, worth, np.nan)
         among = among[np.isfinite(worth[among])]
@@ -59,6 +59,11 @@ def ranked(ws: Workspace) -> Ranked:
         return Ranked(among, worth[among], name)
 
     return ws.once("ranked features", compute)
+
+
+def _spread_of(ws: Workspace) -> Doubles:
+    """`_spread` of the unit rows, made once."""
+    return ws.once("spread of features", lambda: _spread(ws.x))
 
 
 def _spread(x: Floats) -> Doubles:
@@ -90,7 +95,7 @@ def note(ws: Workspace) -> str | None:
     found = ranked(ws)
     if not ws.labeled or not found.features.size:
         return None
-    spread, best, mean = _spread(ws.x), [], []
+    spread, best, mean = _spread_of(ws), [], []
     for p in some_permuted(ws, float(len(ws)) * ws.dim * 4):
         values = _eta_squared(ws.x, ws.labels[p], ws.k, spread)[found.features]
         best.append(float(values.max()))
